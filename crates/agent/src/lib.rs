@@ -1,0 +1,1 @@
+//! The node agent: one writer to the kernel, closed first.

@@ -1,0 +1,1 @@
+//! Identities, resources, selectors, validation and conversion: what a user says.

@@ -1,0 +1,1 @@
+//! The incremental calculation: from resources to stacks and memberships of one node.

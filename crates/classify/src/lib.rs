@@ -1,0 +1,1 @@
+//! Rules to address classes, port classes and verdicts.

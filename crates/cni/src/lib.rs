@@ -1,0 +1,1 @@
+//! The CNI plugin: one call per pod.

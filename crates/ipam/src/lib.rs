@@ -1,0 +1,1 @@
+//! Address management: Calico's blocks, affinities and handles as sans-IO machines.

@@ -1,0 +1,1 @@
+//! Hosts, pods and traffic in network namespaces, for tests, the demo and benchmarks.

@@ -1,0 +1,1 @@
+//! Netlink sockets, links, routes, neighbours, connection tracking and network namespaces.

@@ -1,0 +1,1 @@
+//! The nftables driver: our own netlink encoder and the flat table.

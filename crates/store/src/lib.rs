@@ -1,0 +1,1 @@
+//! Datastores behind one trait; the embedded SQLite backend.
