@@ -1,1 +1,10 @@
-//! What one node should hold: the values that pass from calculation to the drivers.
+//! What one node should hold: the values that pass from the calculation to the drivers.
+//!
+//! ```text
+//!  calc --[policy::Update]--> classify --[flat::Step]--> nft
+//! ```
+//! [`policy`] speaks of policies, rules and which sets an address belongs to; [`flat`] of
+//! classes, stacks and verdicts, as a driver holds them. Plain values: no algorithm lives here.
+
+pub mod flat;
+pub mod policy;
