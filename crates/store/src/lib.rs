@@ -1,1 +1,18 @@
-//! Datastores behind one trait; the embedded SQLite backend.
+//! Datastores: where Tortie's objects live, behind one trait.
+//!
+//! [`Datastore`] is keys, bytes and revisions (what etcd is); [`embedded`] is the backend that needs no server: an SQLite
+//! file that agent, commands and CNI plugin open side by side. Keys and values are Calico's (see [`keys`]), so moving
+//! from one machine to an etcd cluster is a copy. What a value means is not known below [`resources`].
+//!
+//! ```text
+//! command, CNI -> resources -> Datastore -> embedded (SQLite)
+//!                     agent <- sync <- Watch <-'
+//! ```
+
+pub mod conformance;
+mod datastore;
+pub mod embedded;
+mod error;
+
+pub use datastore::{Change, Datastore, KeyValue, List, Listing, Revision, Watch};
+pub use error::{Error, Result};

@@ -1,0 +1,190 @@
+//! The past: lists at an old revision, pages, compaction; against a model that keeps everything.
+
+use std::collections::BTreeMap;
+
+use super::{Backend, Check, Dice, read_until};
+use crate::{Change, Datastore, Error, KeyValue, List, Revision};
+
+pub const CHECKS: &[Check] = &[
+    ("every past state and every range of changes is as a model has it", model),
+    ("pages of a list are of one revision, whatever is written meanwhile", pages),
+    ("list_all reads on over pages and begins again after a compaction", list_all),
+    ("after a compaction the old is refused, the rest goes on", compaction),
+];
+
+/// All states that a datastore has had, and all changes.
+#[derive(Default)]
+struct Model {
+    states: BTreeMap<Revision, BTreeMap<String, KeyValue>>,
+    changes: Vec<Change>,
+}
+
+impl Model {
+    fn note(&mut self, change: Change) {
+        let mut state = self.states.last_key_value().map(|(_, state)| state.clone()).unwrap_or_default();
+        match &change {
+            Change::Put(kv) => drop(state.insert(kv.key.clone(), kv.clone())),
+            Change::Delete { key, .. } => drop(state.remove(key)),
+        }
+        self.states.insert(change.revision(), state);
+        self.changes.push(change);
+    }
+
+    fn state(&self, at: Revision, prefix: &str) -> Vec<KeyValue> {
+        let state = &self.states[&at];
+        state.values().filter(|kv| kv.key.starts_with(prefix)).cloned().collect()
+    }
+
+    fn current(&self) -> BTreeMap<String, KeyValue> {
+        self.states.last_key_value().unwrap().1.clone()
+    }
+}
+
+/// A random write to datastore and model.
+fn step(store: &dyn Datastore, model: &mut Model, dice: &mut Dice) {
+    let key = format!("/{}/{}", ["a", "b"][dice.roll(2)], dice.roll(6));
+    let value = dice.roll(1000).to_string().into_bytes();
+    let now = model.current().get(&key).cloned();
+    let change = match (now, dice.roll(3)) {
+        (None, _) => {
+            let revision = store.create(&key, &value).unwrap();
+            Change::Put(KeyValue { key, value, revision, create_revision: revision })
+        }
+        (Some(kv), 0) => {
+            assert_eq!(store.delete(&key, Some(kv.revision)).unwrap(), kv);
+            Change::Delete { key, revision: Revision(model.states.last_key_value().unwrap().0.0 + 1) }
+        }
+        (Some(kv), 1) => {
+            let revision = store.update(&key, &value, kv.revision).unwrap();
+            Change::Put(KeyValue { key, value, revision, create_revision: kv.create_revision })
+        }
+        (Some(kv), _) => {
+            let revision = store.put(&key, &value).unwrap();
+            Change::Put(KeyValue { key, value, revision, create_revision: kv.create_revision })
+        }
+    };
+    model.note(change);
+}
+
+fn model(backend: &dyn Backend) {
+    let store = &*backend.open(&backend.fresh());
+    let mut model = Model::default();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let start = store.put("/start", b"").unwrap();
+    model.note(Change::Put(store.get("/start").unwrap().unwrap()));
+    let mut oldest = start;
+    for round in 0..6 {
+        for _ in 0..60 {
+            step(store, &mut model, &mut dice);
+        }
+        let current = store.revision().unwrap();
+        for at in (oldest.0..=current.0).map(Revision) {
+            for prefix in ["", "/a/", "/b/", "/start"] {
+                let list = List { at: Some(at), ..List::prefix(prefix) };
+                let listing = store.list(&list).unwrap();
+                assert_eq!(listing.items, model.state(at, prefix), "{prefix:?} at {at}, round {round}");
+            }
+            let expected: Vec<Change> = model
+                .changes
+                .iter()
+                .filter(|change| change.revision() > at && change.key().starts_with("/a/"))
+                .cloned()
+                .collect();
+            if let Some(last) = expected.last() {
+                let mut watch = store.watch("/a/", at).unwrap();
+                let mut seen = Vec::new();
+                while seen.len() < expected.len() {
+                    seen.extend(read_until(&mut *watch, last.key()));
+                }
+                assert_eq!(seen, expected, "changes after {at}, round {round}");
+            }
+        }
+        // Not all of it, so that the next round walks over the seam.
+        let upto = Revision(oldest.0 + u64::try_from(dice.roll(70)).unwrap()).min(current);
+        store.compact(upto).unwrap();
+        oldest = oldest.max(upto);
+        assert_eq!(store.list(&List::prefix("")).unwrap().items, model.state(current, ""));
+    }
+}
+
+fn pages(backend: &dyn Backend) {
+    let store = &*backend.open(&backend.fresh());
+    for number in 0..50 {
+        store.create(&format!("/k/{number:02}"), b"old").unwrap();
+    }
+    store.create("/l", b"").unwrap();
+    let expected = store.list(&List::prefix("/k/")).unwrap();
+    let mut list = List { limit: Some(7), ..List::prefix("/k/") };
+    let mut items = Vec::new();
+    loop {
+        let page = store.list(&list).unwrap();
+        assert_eq!(page.revision, expected.revision);
+        assert_eq!(page.more, items.len() + page.items.len() < 50, "after {} items", items.len());
+        assert_eq!(page.items.len(), if page.more { 7 } else { 1 });
+        items.extend(page.items);
+        if !page.more {
+            break;
+        }
+        list.at = Some(page.revision);
+        list.after = Some(items.last().unwrap().key.clone());
+        // Behind the page, in it and before it: changed, deleted, created, deleted and created anew.
+        let here = items.len();
+        store.put(&format!("/k/{:02}", 49 - here % 20), b"new").unwrap();
+        store.delete(&format!("/k/{:02}", here - 2), None).unwrap();
+        store.delete(&format!("/k/{here:02}"), None).unwrap();
+        store.create(&format!("/k/{here:02}"), b"new").unwrap();
+        store.create(&format!("/k/{here:02}x"), b"new").unwrap();
+    }
+    assert_eq!(items, expected.items);
+    let exact = store.list(&List { limit: Some(1), ..List::prefix("/l") }).unwrap();
+    assert!(!exact.more, "a page that is just full says that there is more");
+}
+
+fn list_all(backend: &dyn Backend) {
+    let store = &*backend.open(&backend.fresh());
+    for number in 0..30 {
+        store.create(&format!("/k/{number:02}"), b"v").unwrap();
+    }
+    let (listing, at) = (store.list_all("/k/").unwrap(), store.revision().unwrap());
+    assert_eq!((listing.items.len(), listing.revision, listing.more), (30, at, false));
+}
+
+fn compaction(backend: &dyn Backend) {
+    let store = &*backend.open(&backend.fresh());
+    let first = store.create("/k", b"1").unwrap();
+    store.create("/other", b"1").unwrap();
+    let mut lagging = store.watch("/", first).unwrap();
+    let second = store.put("/k", b"2").unwrap();
+    let third = store.put("/k", b"3").unwrap();
+    store.delete("/other", None).unwrap();
+    assert!(store.compact(third).unwrap() >= 2, "two versions of /k are obsolete");
+    for asked in [Revision::ZERO, first, second] {
+        let outcome = store.list(&List { at: Some(asked), ..List::prefix("/") });
+        assert!(
+            matches!(outcome, Err(Error::Compacted { asked: a, oldest }) if a == asked && oldest == third),
+            "{outcome:?}"
+        );
+        let outcome = store.watch("/", asked).and_then(|mut watch| watch.next(super::PATIENCE));
+        assert!(matches!(outcome, Err(Error::Compacted { oldest, .. }) if oldest == third), "{outcome:?}");
+    }
+    let outcome = lagging.next(super::PATIENCE);
+    assert!(matches!(outcome, Err(Error::Compacted { .. })), "a watch that missed changes said {outcome:?}");
+    // At the seam itself all is there.
+    let at_seam = store.list(&List { at: Some(third), ..List::prefix("/") }).unwrap();
+    let values: Vec<(&str, &[u8])> =
+        at_seam.items.iter().map(|kv| (kv.key.as_str(), kv.value.as_slice())).collect();
+    assert_eq!(values, [("/k", &b"3"[..]), ("/other", b"1")]);
+    let mut watch = store.watch("/", third).unwrap();
+    let seen = read_until(&mut *watch, "/other");
+    assert!(matches!(seen.as_slice(), [Change::Delete { .. }]), "{seen:?}");
+    // Once more, to the end, and again: nothing is left to drop, and everything still stands.
+    let current = store.revision().unwrap();
+    store.compact(current).unwrap();
+    assert_eq!(store.compact(current).unwrap(), 0);
+    assert_eq!(store.compact(first).unwrap(), 0);
+    assert_eq!(store.list(&List::prefix("/")).unwrap().items.len(), 1);
+    let outcome = store.compact(Revision(current.0 + 1));
+    assert!(matches!(outcome, Err(Error::Future { .. })), "{outcome:?}");
+    let outcome = store.list(&List { at: Some(Revision(current.0 + 1)), ..List::prefix("/") });
+    assert!(matches!(outcome, Err(Error::Future { .. })), "{outcome:?}");
+}

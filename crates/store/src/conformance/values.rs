@@ -1,0 +1,154 @@
+//! One writer, one key at a time: what each call answers, and which keys a list has.
+
+use super::{Backend, Check};
+use crate::{Error, KeyValue, List, Revision};
+
+pub const CHECKS: &[Check] = &[
+    ("a key is created, read, updated and deleted", create_read_update_delete),
+    ("a write that cannot be done says why and changes nothing", refusals),
+    ("writing the same value again is a new revision", rewriting),
+    ("values are bytes of any kind and length", values_are_bytes),
+    ("a list has the keys of its prefix and no others, sorted", prefixes),
+    ("what was written is there when opened again", reopened),
+];
+
+fn create_read_update_delete(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    let start = store.revision().unwrap();
+    assert_eq!(store.get("/k").unwrap(), None);
+    let created = store.create("/k", b"one").unwrap();
+    assert_eq!(created, Revision(start.0 + 1));
+    let kv = |value: &[u8], revision, create_revision| KeyValue {
+        key: "/k".into(),
+        value: value.into(),
+        revision,
+        create_revision,
+    };
+    assert_eq!(store.get("/k").unwrap(), Some(kv(b"one", created, created)));
+    let updated = store.update("/k", b"two", created).unwrap();
+    assert_eq!(updated, Revision(start.0 + 2));
+    assert_eq!(store.get("/k").unwrap(), Some(kv(b"two", updated, created)));
+    let put = store.put("/k", b"three").unwrap();
+    assert_eq!(store.delete("/k", Some(put)).unwrap(), kv(b"three", put, created));
+    assert_eq!(store.get("/k").unwrap(), None);
+    assert_eq!(store.revision().unwrap(), Revision(start.0 + 4));
+    let again = store.put("/k", b"four").unwrap();
+    assert_eq!(store.get("/k").unwrap(), Some(kv(b"four", again, again)));
+    assert_eq!(store.delete("/k", None).unwrap(), kv(b"four", again, again));
+}
+
+fn refusals(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    let first = store.create("/k", b"one").unwrap();
+    let second = store.update("/k", b"two", first).unwrap();
+    let before = store.revision().unwrap();
+    match store.create("/k", b"x") {
+        Err(Error::Exists { key, found }) => assert_eq!((key.as_str(), found), ("/k", second)),
+        other => panic!("{other:?}"),
+    }
+    for outcome in [
+        store.update("/k", b"x", first).map(|_| ()),
+        store.delete("/k", Some(first)).map(|_| ()),
+        store.update("/k", b"x", Revision(second.0 + 1)).map(|_| ()),
+        store.update("/k", b"x", Revision::ZERO).map(|_| ()),
+    ] {
+        match outcome {
+            Err(Error::Conflict { key, expected, found }) => {
+                assert_eq!((key.as_str(), found), ("/k", second));
+                assert_ne!(expected, second);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for outcome in [
+        store.update("/none", b"x", first).map(|_| ()),
+        store.delete("/none", None).map(|_| ()),
+        store.delete("/none", Some(first)).map(|_| ()),
+    ] {
+        assert!(matches!(&outcome, Err(Error::NotFound { key }) if key == "/none"), "{outcome:?}");
+    }
+    assert_eq!(store.revision().unwrap(), before);
+    assert_eq!(store.get("/k").unwrap().unwrap().value, b"two");
+    store.delete("/k", None).unwrap();
+    assert!(matches!(store.update("/k", b"x", second), Err(Error::NotFound { .. })));
+    assert!(matches!(store.delete("/k", None), Err(Error::NotFound { .. })));
+}
+
+fn rewriting(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    let first = store.put("/k", b"same").unwrap();
+    let second = store.put("/k", b"same").unwrap();
+    let third = store.update("/k", b"same", second).unwrap();
+    assert_eq!((second, third), (Revision(first.0 + 1), Revision(first.0 + 2)));
+    assert_eq!(store.get("/k").unwrap().unwrap().create_revision, first);
+}
+
+fn values_are_bytes(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    let all: Vec<u8> = (0..=255).collect();
+    let big = vec![7; 1_000_000];
+    for (key, value) in
+        [("/empty", &[][..]), ("/all", &all), ("/big", &big), ("/json", "{\"a\":\"\u{e4}\0\"}".as_bytes())]
+    {
+        store.create(key, value).unwrap();
+        assert_eq!(store.get(key).unwrap().unwrap().value, value, "{key}");
+    }
+    assert_eq!(store.list(&List::prefix("/")).unwrap().items.len(), 4);
+}
+
+fn prefixes(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    let keys = [
+        "/a",
+        "/a/",
+        "/a/%",
+        "/a/_",
+        "/a/b",
+        "/a/b/c",
+        "/a/b/c/d",
+        "/a/b0",
+        "/a/bc",
+        "/a/B",
+        "/a/\u{10ffff}",
+        "/a/\u{10ffff}x",
+        "/a/\u{e4}",
+        "/a/\u{d7ff}",
+        "/a/\u{e000}",
+        "/a0",
+        "/b",
+        "b",
+    ];
+    for key in keys {
+        store.create(key, key.as_bytes()).unwrap();
+    }
+    store.create("/a/gone", b"").unwrap();
+    store.delete("/a/gone", None).unwrap();
+    for prefix in
+        ["", "/", "/a", "/a/", "/a/b", "/a/b/", "/a/_", "/a/%", "/a/\u{10ffff}", "/a/\u{d7ff}", "/c", "b"]
+    {
+        let mut expected: Vec<&str> = keys.iter().copied().filter(|key| key.starts_with(prefix)).collect();
+        expected.sort_unstable();
+        let listing = store.list(&List::prefix(prefix)).unwrap();
+        assert!(!listing.more);
+        assert_eq!(listing.revision, store.revision().unwrap());
+        let found: Vec<&str> = listing.items.iter().map(|kv| kv.key.as_str()).collect();
+        assert_eq!(found, expected, "prefix {prefix:?}");
+        assert!(listing.items.iter().all(|kv| kv.value == kv.key.as_bytes()));
+    }
+}
+
+fn reopened(backend: &dyn Backend) {
+    let place = backend.fresh();
+    let store = backend.open(&place);
+    let revision = store.create("/k", b"v").unwrap();
+    store.create("/gone", b"v").unwrap();
+    store.delete("/gone", None).unwrap();
+    let current = store.revision().unwrap();
+    // The newest entry of the history goes away; the revision must not go back with it.
+    store.compact(current).unwrap();
+    drop(store);
+    let store = backend.open(&place);
+    assert_eq!(store.revision().unwrap(), current);
+    assert_eq!(store.get("/k").unwrap().unwrap().revision, revision);
+    assert_eq!(store.create("/gone", b"v").unwrap(), Revision(current.0 + 1));
+}

@@ -1,0 +1,198 @@
+//! The trait that every datastore implements: ordered keys, bytes, revisions, watches.
+//!
+//! The model is etcd's. The datastore has one revision, which grows by one with every write and never goes back; each
+//! key carries the revision that wrote it last. The calls block; agent and commands use threads. Nothing here knows what
+//! a key or a value means: that is `keys` and `resources`. Next hop of a write: a [`Watch`] in another process.
+
+use std::fmt;
+use std::num::ParseIntError;
+use std::os::fd::BorrowedFd;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::Result;
+
+/// A point in the datastore's history; the first write has revision 1. [`Revision::ZERO`] is before everything.
+///
+/// It is what the API shows as `resourceVersion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Before the first write.
+    pub const ZERO: Revision = Revision(0);
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Revision {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Revision, ParseIntError> {
+        text.parse().map(Revision)
+    }
+}
+
+/// A key, its value, and where in the history they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The key, for example `/calico/resources/v3/projectcalico.org/tiers/default`.
+    pub key: String,
+    /// The value, JSON for everything that Calico stores; usually below 2 kB.
+    pub value: Vec<u8>,
+    /// The write that set this value.
+    pub revision: Revision,
+    /// The write that created the key; a delete and a create start anew.
+    pub create_revision: Revision,
+}
+
+/// What to list.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// Keys that begin with this; the empty string is everything. It is compared byte by byte, so a directory ends in `/`.
+    pub prefix: String,
+    /// The state at this revision; `None` is the current one. Later pages pass the revision of the first.
+    pub at: Option<Revision>,
+    /// Begin behind this key: the last one of the page before.
+    pub after: Option<String>,
+    /// At most so many items; `None` is all.
+    pub limit: Option<usize>,
+}
+
+impl List {
+    /// All of `prefix`, as of now, in one page.
+    pub fn prefix(prefix: impl Into<String>) -> List {
+        List { prefix: prefix.into(), ..List::default() }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The revision of which this is the state. A watch from here misses nothing and repeats nothing.
+    pub revision: Revision,
+    /// What was found, sorted by key.
+    pub items: Vec<KeyValue>,
+    /// Whether there are more items behind the last.
+    pub more: bool,
+}
+
+/// What a watch reports. Changes come in the order of their revisions, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A key was created or changed; it was created if both revisions are equal.
+    Put(KeyValue),
+    /// A key was deleted.
+    Delete {
+        /// The key that is no more.
+        key: String,
+        /// The write that deleted it.
+        revision: Revision,
+    },
+}
+
+impl Change {
+    /// The key that changed.
+    pub fn key(&self) -> &str {
+        match self {
+            Change::Put(kv) => &kv.key,
+            Change::Delete { key, .. } => key,
+        }
+    }
+
+    /// The write that changed it.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Change::Put(kv) => kv.revision,
+            Change::Delete { revision, .. } => *revision,
+        }
+    }
+}
+
+/// A running watch. Dropping it ends it.
+pub trait Watch: Send {
+    /// The next changes, at most about a thousand, or none when `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Compacted`] when the watch fell behind what is kept: list again and watch from there. After
+    /// [`crate::Error::Unavailable`] the same call may be repeated; nothing is lost.
+    fn next(&mut self, timeout: Duration) -> Result<Vec<Change>>;
+
+    /// A descriptor that polls readable whenever [`Watch::next`] with a timeout of zero should be called (which then may
+    /// still find nothing). For event loops.
+    fn fd(&self) -> BorrowedFd<'_>;
+}
+
+/// A datastore.
+pub trait Datastore: Send + Sync {
+    /// The value of `key`, or `None` if there is none.
+    fn get(&self, key: &str) -> Result<Option<KeyValue>>;
+
+    /// A page of the keys with a prefix.
+    ///
+    /// # Errors
+    /// [`crate::Error::Compacted`] and [`crate::Error::Future`] for a revision that cannot be read: begin again without one.
+    fn list(&self, list: &List) -> Result<Listing>;
+
+    /// The changes of keys with `prefix` after revision `after`, past ones first.
+    ///
+    /// # Errors
+    /// [`crate::Error::Compacted`] if some of them are gone, here or from [`Watch::next`].
+    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>>;
+
+    /// Write a key that must not exist.
+    ///
+    /// # Errors
+    /// [`crate::Error::Exists`].
+    fn create(&self, key: &str, value: &[u8]) -> Result<Revision>;
+
+    /// Write a key that must stand at revision `expected`.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`] and [`crate::Error::Conflict`].
+    fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision>;
+
+    /// Write a key, whatever is there. Writing the same value again is a write too.
+    fn put(&self, key: &str, value: &[u8]) -> Result<Revision>;
+
+    /// Delete a key, which must stand at revision `expected` if one is given. Returns what was deleted, with the revision
+    /// that it had.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`] and [`crate::Error::Conflict`].
+    fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue>;
+
+    /// The current revision.
+    fn revision(&self) -> Result<Revision>;
+
+    /// Forget the history before `upto`: lists at and watches from older revisions then fail. Current values stay.
+    /// Returns the number of versions that were dropped.
+    fn compact(&self, upto: Revision) -> Result<u64>;
+
+    /// All of `prefix` at one revision, read in pages, so that no page holds up a writer or costs much memory twice. If the
+    /// history under a slow reader goes away it begins again.
+    fn list_all(&self, prefix: &str) -> Result<Listing> {
+        const PAGE: usize = 5_000;
+        'again: loop {
+            let mut list = List { limit: Some(PAGE), ..List::prefix(prefix) };
+            let mut all = self.list(&list)?;
+            while all.more {
+                list.at = Some(all.revision);
+                list.after = all.items.last().map(|kv| kv.key.clone());
+                match self.list(&list) {
+                    Ok(page) => {
+                        all.items.extend(page.items);
+                        all.more = page.more;
+                    }
+                    Err(crate::Error::Compacted { .. }) => continue 'again,
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(all);
+        }
+    }
+}

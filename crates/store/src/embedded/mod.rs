@@ -1,0 +1,446 @@
+//! The embedded datastore: one SQLite file in WAL mode, opened by agent, commands and CNI plugin alike.
+//!
+//! There is no server. Writers wait in a [`queue`], write the `log`, and then touch the notify file, on which the
+//! [`watch`]es of all processes hold an inotify watch. Opening is cheap, because a CNI plugin lives for a few
+//! milliseconds. Every 128th write also drops some old history, so that nobody has to come by for it.
+//!
+//! Beside `tortie.db` lie `tortie.db-wal` and `-shm` (SQLite's), `-lock` (the queue) and `-notify`, all with mode 0600.
+//! Local disks only. The `sqlite3` program of a distribution may have a bug that damages WAL files: open the file with
+//! `mode=ro` there.
+
+mod log;
+mod queue;
+mod schema;
+mod watch;
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
+use log::{Head, Write};
+
+/// Every how many writes old history is dropped, and how much at most: twice as much as is added.
+const TRIM_EVERY: u64 = 128;
+const TRIM_BATCH: usize = 256;
+
+/// How many versions one transaction of a compaction drops, so that no writer waits long.
+const COMPACT_BATCH: usize = 1_000;
+
+/// How many idle connections are kept; more are opened when more threads read at once.
+const IDLE_CONNECTIONS: usize = 2;
+
+/// What a write has outlived when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A power failure: every write waits for the disk.
+    #[default]
+    Full,
+    /// A crash of the process, but the last writes may be lost with the power. The database stays whole.
+    Normal,
+}
+
+impl FromStr for Durability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Durability, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "full" => Ok(Durability::Full),
+            "normal" => Ok(Durability::Normal),
+            _ => Err(format!("found {text:?}, expected \"full\" or \"normal\"")),
+        }
+    }
+}
+
+/// How much history is kept for watches that fell behind and lists that are read in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// At least so many revisions.
+    pub revisions: u64,
+    /// And those younger than this,
+    pub age: Duration,
+    /// but never more than so many.
+    pub most_revisions: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { revisions: 10_000, age: Duration::from_secs(300), most_revisions: 100_000 }
+    }
+}
+
+/// How to open the embedded datastore.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database file. It and its directories are made if they are missing.
+    pub path: PathBuf,
+    /// What a write has outlived when it returns.
+    pub durability: Durability,
+    /// How long a write waits for its turn before it fails.
+    pub patience: Duration,
+    /// How much history is kept.
+    pub retention: Retention,
+}
+
+impl Options {
+    /// The defaults, for the database at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Options {
+        Options {
+            path: path.into(),
+            durability: Durability::default(),
+            patience: Duration::from_secs(10),
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// An open embedded datastore. Clones share it, as threads may.
+#[derive(Clone)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+}
+
+/// What the clones and watches of one open datastore have in common.
+struct Shared {
+    path: PathBuf,
+    options: Options,
+    queue: queue::Queue,
+    notify_path: PathBuf,
+    notify: File,
+    /// The file that was opened, to see whether the path still leads to it.
+    inode: (u64, u64),
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// What goes wrong inside a transaction: SQLite's fault or ours.
+enum Failure {
+    Sql(rusqlite::Error),
+    Store(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        Failure::Sql(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl Failure {
+    fn during(self, attempt: &str, path: &Path) -> Error {
+        match self {
+            Failure::Sql(error) => Error::unavailable(format!("{attempt} in {}", path.display()), error),
+            Failure::Store(error) => error,
+        }
+    }
+}
+
+impl Embedded {
+    /// Open the datastore, and make it if it isn't there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the path cannot be used, [`Error::Schema`] if a newer version wrote it.
+    pub fn open(options: Options) -> Result<Embedded> {
+        let failed =
+            |error: std::io::Error| Error::unavailable(format!("open {}", options.path.display()), error);
+        if let Some(directory) = options.path.parent()
+            && !directory.as_os_str().is_empty()
+        {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
+        }
+        let file = queue::open(&options.path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        drop(file);
+        let path = options.path.canonicalize().map_err(failed)?;
+        let notify_path = beside(&path, "-notify");
+        let shared = Shared {
+            queue: queue::Queue::new(beside(&path, "-lock"), options.patience),
+            notify: queue::open(&notify_path).map_err(failed)?,
+            notify_path,
+            inode: (metadata.dev(), metadata.ino()),
+            idle: Mutex::new(Vec::new()),
+            path,
+            options,
+        };
+        // Only one process may turn an empty file into a WAL database.
+        let turn = if metadata.len() == 0 { Some(shared.queue.enter()?) } else { None };
+        let mut connection = shared.connect()?;
+        if !schema::ready(&connection, &shared.path)? {
+            let _turn = if turn.is_some() { turn } else { Some(shared.queue.enter()?) };
+            schema::migrate(&mut connection, &shared.path)?;
+        }
+        shared.put_back(connection);
+        Ok(Embedded { shared: Arc::new(shared) })
+    }
+
+    /// The database file, with symbolic links resolved.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Write many keys in one transaction, whatever is there: for imports and benchmarks. Either all are written or none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub fn put_many<'a>(&self, items: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Revision> {
+        self.shared.write("write many keys", |connection, at| {
+            let mut last = log::revision(connection)?;
+            for (key, value) in items {
+                let head = log::head(connection, key)?;
+                last = log::append(connection, key, head, Write::Value(value), at)?;
+            }
+            Ok(last)
+        })
+    }
+
+    /// Ask SQLite whether the file is whole: `Ok` if it is.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with SQLite's words.
+    pub fn check(&self) -> Result<()> {
+        let verdict: String = self.shared.read("check the database", |connection| {
+            Ok(connection.query_row("PRAGMA quick_check", [], |row| row.get(0))?)
+        })?;
+        if verdict == "ok" { Ok(()) } else { Err(Error::unavailable("check the database", verdict)) }
+    }
+
+    /// One write of one key: `decide` sees what is there and says what to write.
+    fn write_key<'a>(
+        &self,
+        attempt: &str,
+        key: &str,
+        decide: impl FnOnce(Option<Head>) -> Result<Write<'a>>,
+    ) -> Result<Revision> {
+        let revision = self.shared.write(attempt, |connection, at| {
+            let head = log::head(connection, key)?;
+            let write = decide(head.filter(|head| !head.deleted))?;
+            Ok(log::append(connection, key, head, write, at)?)
+        })?;
+        self.shared.trim_after(revision);
+        Ok(revision)
+    }
+}
+
+impl Shared {
+    fn connect(&self) -> Result<Connection> {
+        schema::connect(&self.path, self.options.durability, self.options.patience)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> Result<Connection> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => self.connect(),
+        }
+    }
+
+    fn put_back(&self, connection: Connection) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE_CONNECTIONS {
+            idle.push(connection);
+        }
+    }
+
+    /// Run `body` on a snapshot.
+    fn read<T>(
+        &self,
+        attempt: &str,
+        body: impl FnOnce(&Connection) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        self.transaction(attempt, TransactionBehavior::Deferred, body)
+    }
+
+    /// Run `body`, which gets the time in milliseconds, in its turn; commit; tell the watches.
+    fn write<T>(
+        &self,
+        attempt: &str,
+        body: impl FnOnce(&Connection, i64) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        let _turn = self.queue.enter()?;
+        let (outcome, revision) =
+            self.transaction(attempt, TransactionBehavior::Immediate, |connection| {
+                let outcome = body(connection, now_ms())?;
+                Ok((outcome, log::revision(connection)?))
+            })?;
+        // The write stands, told or not: who isn't told finds it with the next poll.
+        if let Err(error) = self.notify.write_all_at(&revision.0.to_le_bytes(), 0) {
+            tracing::warn!(path = %self.notify_path.display(), %error, "watches are late");
+        }
+        Ok(outcome)
+    }
+
+    fn transaction<T>(
+        &self,
+        attempt: &str,
+        behavior: TransactionBehavior,
+        body: impl FnOnce(&Connection) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        let mut connection = self.connection()?;
+        let outcome = (|| {
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let outcome = body(&transaction)?;
+            transaction.commit()?;
+            Ok(outcome)
+        })();
+        match outcome {
+            Ok(outcome) => {
+                self.put_back(connection);
+                Ok(outcome)
+            }
+            Err(failure @ Failure::Sql(_)) => Err(failure.during(attempt, &self.path)),
+            Err(Failure::Store(error)) => {
+                self.put_back(connection);
+                Err(error)
+            }
+        }
+    }
+
+    /// Drop a little old history after every so many writes. That the write stands does not hang on it.
+    fn trim_after(&self, revision: Revision) {
+        if revision.0.is_multiple_of(TRIM_EVERY)
+            && let Err(error) = self.trim()
+        {
+            tracing::warn!(path = %self.path.display(), %error, "old history stays for now");
+        }
+    }
+
+    /// Drop a little of what [`Retention`] does not keep.
+    fn trim(&self) -> Result<()> {
+        let Retention { revisions, age, most_revisions } = self.options.retention;
+        self.write("drop old history", |connection, now| {
+            let current = log::revision(connection)?.0;
+            let may = Revision(current.saturating_sub(revisions));
+            let must = Revision(current.saturating_sub(most_revisions));
+            if may <= log::compacted(connection)? {
+                return Ok(());
+            }
+            let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+            let old = log::older_than(connection, now.saturating_sub(age), may, TRIM_BATCH)?;
+            log::compact(connection, old.max(must), TRIM_BATCH)?;
+            Ok(())
+        })
+    }
+
+    /// Whether the path still leads to the file that was opened.
+    fn still_there(&self) -> Result<()> {
+        match std::fs::metadata(&self.path) {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == self.inode => Ok(()),
+            _ => Err(Error::Replaced { path: self.path.display().to_string() }),
+        }
+    }
+}
+
+impl Datastore for Embedded {
+    fn get(&self, key: &str) -> Result<Option<KeyValue>> {
+        self.shared.read("get", |connection| Ok(log::get(connection, key)?))
+    }
+
+    fn list(&self, list: &List) -> Result<Listing> {
+        self.shared.read("list", |connection| {
+            let current = log::revision(connection)?;
+            let at = match list.at {
+                None => current,
+                Some(asked) if asked > current => return Err(Error::Future { asked, current }.into()),
+                Some(asked) => {
+                    let oldest = log::compacted(connection)?;
+                    if asked < oldest {
+                        return Err(Error::Compacted { asked, oldest }.into());
+                    }
+                    asked
+                }
+            };
+            Ok(log::list(connection, list, at)?)
+        })
+    }
+
+    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>> {
+        Ok(Box::new(watch::EmbeddedWatch::start(Arc::clone(&self.shared), prefix, after)?))
+    }
+
+    fn create(&self, key: &str, value: &[u8]) -> Result<Revision> {
+        self.write_key("create", key, |head| match head {
+            Some(head) => Err(Error::Exists { key: key.into(), found: head.revision() }),
+            None => Ok(Write::Value(value)),
+        })
+    }
+
+    fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision> {
+        self.write_key("update", key, |head| {
+            check_revision(key, head, Some(expected))?;
+            Ok(Write::Value(value))
+        })
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<Revision> {
+        self.write_key("put", key, |_| Ok(Write::Value(value)))
+    }
+
+    fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
+        let (old, revision) = self.shared.write("delete", |connection, at| {
+            let head = log::head(connection, key)?;
+            check_revision(key, head.filter(|head| !head.deleted), expected)?;
+            let old = log::get(connection, key)?.ok_or_else(|| Error::NotFound { key: key.into() })?;
+            let revision = log::append(connection, key, head, Write::Tombstone, at)?;
+            Ok((old, revision))
+        })?;
+        self.shared.trim_after(revision);
+        Ok(old)
+    }
+
+    fn revision(&self) -> Result<Revision> {
+        self.shared.read("read the revision", |connection| Ok(log::revision(connection)?))
+    }
+
+    fn compact(&self, upto: Revision) -> Result<u64> {
+        let mut dropped = 0;
+        loop {
+            let (batch, done) = self.shared.write("compact", |connection, _| {
+                let current = log::revision(connection)?;
+                if upto > current {
+                    return Err(Error::Future { asked: upto, current }.into());
+                }
+                Ok(log::compact(connection, upto, COMPACT_BATCH)?)
+            })?;
+            dropped += batch;
+            if done {
+                return Ok(dropped);
+            }
+        }
+    }
+}
+
+/// That `key` is there, and at the revision that was expected, if one was.
+fn check_revision(key: &str, head: Option<Head>, expected: Option<Revision>) -> Result<()> {
+    let Some(head) = head else { return Err(Error::NotFound { key: key.into() }) };
+    match expected {
+        Some(expected) if expected != head.revision() => {
+            Err(Error::Conflict { key: key.into(), expected, found: head.revision() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Milliseconds since 1970. Only how long history is kept depends on it.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

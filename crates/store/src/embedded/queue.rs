@@ -1,0 +1,74 @@
+//! The writers' queue: one lock file beside the database, on which all writers of this machine wait their turn.
+//!
+//! SQLite's own busy handler sleeps and tries again, so under load one writer in some hundred waits for a second. The
+//! kernel wakes a waiter of a file lock at once. The lock is held for one transaction and goes with the process. It is
+//! only for order: what keeps the database right is SQLite's own lock.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::{Error, Result};
+
+/// The place in the queue; dropping it lets the next one in.
+pub struct Turn {
+    _lock: Flock<File>,
+}
+
+/// The queue of one database.
+pub struct Queue {
+    path: PathBuf,
+    patience: Duration,
+}
+
+impl Queue {
+    /// The queue at lock file `path`, in which nobody waits longer than `patience`.
+    pub fn new(path: PathBuf, patience: Duration) -> Queue {
+        Queue { path, patience }
+    }
+
+    /// Wait for the turn.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it did not come in time (a writer was stopped while it held the lock), or the lock file
+    /// cannot be opened.
+    pub fn enter(&self) -> Result<Turn> {
+        let failed = |cause: &dyn std::fmt::Display| {
+            Error::unavailable(format!("take the writers' lock {}", self.path.display()), cause)
+        };
+        let file = open(&self.path).map_err(|error| failed(&error))?;
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Turn { _lock: lock }),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => return Err(failed(&errno)),
+        };
+        // A file lock has no timeout, so a thread waits for it; if nobody wants it any more it is dropped on arrival.
+        let (sender, receiver) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut file = file;
+            let outcome = loop {
+                match Flock::lock(file, FlockArg::LockExclusive) {
+                    Ok(lock) => break Ok(lock),
+                    Err((back, Errno::EINTR)) => file = back,
+                    Err((_, errno)) => break Err(errno),
+                }
+            };
+            drop(sender.send(outcome));
+        });
+        match receiver.recv_timeout(self.patience) {
+            Ok(Ok(lock)) => Ok(Turn { _lock: lock }),
+            Ok(Err(errno)) => Err(failed(&errno)),
+            Err(_) => Err(failed(&format!("another writer has held it for {:?}", self.patience))),
+        }
+    }
+}
+
+/// Open a file for writing, made with mode 0600 if it isn't there.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}

@@ -1,0 +1,97 @@
+//! Opening the database file: its settings and its tables.
+//!
+//! ```text
+//! log   every write: rev (grows, never reused), key, create_rev (0: this one), prev_rev (0: none), deleted, at, value
+//! cur   the newest write of every key, deletions too until they are compacted
+//! meta  compact_rev: what is older can't be read
+//! ```
+//! The layout is kine's idea: history is what watches and paged lists read. Next hop: `log`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::Durability;
+use crate::{Error, Result};
+
+/// The version of the tables, in SQLite's `user_version`; 0 is an empty file.
+const VERSION: i64 = 1;
+
+/// `application_id`, so that `file` and we can tell the file from other people's ("tort").
+const APPLICATION: i64 = 0x746f_7274;
+
+const TABLES: &str = "
+CREATE TABLE log (
+    rev INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    create_rev INTEGER NOT NULL,
+    prev_rev INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE TABLE cur (
+    key TEXT PRIMARY KEY,
+    rev INTEGER NOT NULL,
+    create_rev INTEGER NOT NULL,
+    deleted INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('compact_rev', 0);
+";
+
+/// Open a connection with our settings. The file must exist; it may be empty.
+pub fn connect(path: &Path, durability: Durability, patience: Duration) -> Result<Connection> {
+    let attempt = |error: rusqlite::Error| Error::unavailable(format!("open {}", path.display()), error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(attempt)?;
+    connection.busy_timeout(patience).map_err(attempt)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    // The write-ahead log is cut back to 8 MB after a burst. No mmap: an I/O error must be an error, not a signal.
+    connection
+        .execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = 8388608;
+             PRAGMA cache_size = -1024; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
+        ))
+        .map_err(attempt)?;
+    Ok(connection)
+}
+
+/// Make the tables in an empty file. The caller has the writers' turn.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    let attempt =
+        |error: rusqlite::Error| Error::unavailable(format!("make the tables of {}", path.display()), error);
+    if version(connection).map_err(attempt)? == 0 {
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(attempt)?;
+        if version(&transaction).map_err(attempt)? == 0 {
+            transaction.execute_batch(TABLES).map_err(attempt)?;
+            transaction.pragma_update(None, "application_id", APPLICATION).map_err(attempt)?;
+            transaction.pragma_update(None, "user_version", VERSION).map_err(attempt)?;
+        }
+        transaction.commit().map_err(attempt)?;
+    }
+    Ok(())
+}
+
+/// Whether the tables are there.
+///
+/// # Errors
+/// [`Error::Schema`] if they are of a version that this program does not know.
+pub fn ready(connection: &Connection, path: &Path) -> Result<bool> {
+    let found = version(connection)
+        .map_err(|error| Error::unavailable(format!("read the version of {}", path.display()), error))?;
+    if found > VERSION {
+        return Err(Error::Schema { path: path.display().to_string(), found, known: VERSION });
+    }
+    Ok(found == VERSION)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
