@@ -6,20 +6,27 @@
 //!
 //! ```text
 //! Encoder -> Socket -> kernel -> Replies -> Attributes
-//!    ^ route::{link,address,route,neighbour}, conntrack, nflog
+//!    ^ rtnetlink::{link,address,route,neighbour}, conntrack, nflog
 //! ```
 
 pub mod attribute;
+pub mod conntrack;
 pub mod error;
 pub mod message;
 pub mod namespace;
+pub mod nflog;
+pub mod rtnetlink;
 pub mod socket;
 pub mod sys;
+pub mod sysctl;
 
 pub use attribute::{Attribute, Attributes};
+pub use conntrack::Conntrack;
 pub use error::Error;
 pub use message::{Encoder, Header, Messages};
 pub use namespace::{Namespace, OwnedNamespace};
+pub use nflog::Nflog;
+pub use rtnetlink::Rtnetlink;
 pub use socket::{Protocol, Received, Replies, Socket};
 
 /// What every function of this crate returns.

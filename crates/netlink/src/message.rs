@@ -82,6 +82,12 @@ impl Encoder {
         self.pad();
     }
 
+    /// Appends bytes that are attributes already, e.g. copied from an answer.
+    pub fn raw(&mut self, attributes: &[u8]) {
+        self.bytes.extend_from_slice(attributes);
+        self.pad();
+    }
+
     /// Appends an attribute with these payload bytes.
     pub fn put(&mut self, kind: u16, payload: &[u8]) {
         let start = self.open(kind);
