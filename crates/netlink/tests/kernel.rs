@@ -252,18 +252,19 @@ fn all_connections_of_an_address_are_forgotten_and_no_other() {
     let mut links = Rtnetlink::open_in(&right).unwrap();
     let index = links.index_of("right0").unwrap();
     links.add_address(index, "10.0.0.3/24".parse().unwrap()).unwrap();
-    let send = |to: &str, bind: &str, count: u32| {
-        let (to, bind): (SocketAddr, SocketAddr) = (to.parse().unwrap(), bind.parse().unwrap());
+    // Ports of their own: two flows with one source port would be one connection.
+    let send = |to: &str, from: &str, ports: std::ops::Range<u16>| {
+        let (to, from): (SocketAddr, IpAddr) = (to.parse().unwrap(), from.parse().unwrap());
         left.run(|| {
-            for _ in 0..count {
-                assert_eq!(UdpSocket::bind(bind).unwrap().send_to(b"x", to).unwrap(), 1);
+            for port in ports {
+                assert_eq!(UdpSocket::bind((from, port)).unwrap().send_to(b"x", to).unwrap(), 1);
             }
         })
         .unwrap();
     };
-    send("10.0.0.2:9", "10.0.0.1:0", 300);
-    send("10.0.0.3:9", "10.0.0.1:0", 7);
-    send("[fd00::2]:9", "[fd00::1]:0", 5);
+    send("10.0.0.2:9", "10.0.0.1", 20_000..20_300);
+    send("10.0.0.3:9", "10.0.0.1", 21_000..21_007);
+    send("[fd00::2]:9", "fd00::1", 22_000..22_005);
     let mut conntrack = Conntrack::open_in(&right).unwrap();
     assert_eq!(conntrack.of_address("10.0.0.3".parse().unwrap()).unwrap().len(), 7);
     let one = conntrack.of_address("10.0.0.2".parse().unwrap()).unwrap()[0];
