@@ -16,5 +16,6 @@ pub mod policy;
 pub mod pool;
 pub mod resource;
 pub mod schema;
+pub mod selector;
 pub mod set;
 pub mod value;
