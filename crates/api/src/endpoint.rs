@@ -59,23 +59,23 @@ go_struct! {
     /// A named port of a workload.
     WorkloadEndpointPort {
         /// Its name.
-        name: String = "name",
+        name: String = "name" always,
         /// Its protocol.
-        protocol: Protocol = "protocol",
+        protocol: Protocol = "protocol" always,
         /// Its number, 1 to 65535.
-        port: u16 = "port",
+        port: u16 = "port" always,
         /// The host's port that leads to it.
-        host_port: u16 = "hostPort",
+        host_port: u16 = "hostPort" always,
         /// The host's address that leads to it.
-        host_ip: String = "hostIP",
+        host_ip: String = "hostIP" always,
     }
 
     /// An address that is translated to another.
     IpNat as "IPNAT" {
         /// The workload's address.
-        internal_ip: String = "internalIP",
+        internal_ip: String = "internalIP" always,
         /// The address seen from outside.
-        external_ip: String = "externalIP",
+        external_ip: String = "externalIP" always,
     }
 
     /// Limits of a workload's traffic. Bandwidths in bits a second, bursts in bits, rates in packets a second.
@@ -129,11 +129,11 @@ go_struct! {
     /// A named port of a host.
     EndpointPort {
         /// Its name.
-        name: String = "name",
+        name: String = "name" always,
         /// Its protocol.
-        protocol: Protocol = "protocol",
+        protocol: Protocol = "protocol" always,
         /// Its number, 1 to 65535.
-        port: u16 = "port",
+        port: u16 = "port" always,
     }
 
     /// A host.
@@ -177,7 +177,7 @@ go_struct! {
         /// The name there.
         node_name: String = "nodeName",
         /// Where.
-        orchestrator: String = "orchestrator",
+        orchestrator: String = "orchestrator" always,
     }
 
     /// WireGuard settings of a host.
@@ -191,7 +191,7 @@ go_struct! {
     /// An address of a host.
     NodeAddress {
         /// The address, with or without a prefix length.
-        address: String = "address",
+        address: String = "address" always,
         /// Where it comes from.
         address_type: String = "type",
     }

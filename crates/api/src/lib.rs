@@ -19,3 +19,4 @@ pub mod schema;
 pub mod selector;
 pub mod set;
 pub mod value;
+pub mod yaml;

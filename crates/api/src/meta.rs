@@ -105,13 +105,19 @@ impl<S: Spec> Shaped for Object<S> {
     const SHAPE: &'static Shape = &Shape::Struct(&Struct {
         go_name: S::KIND.name(),
         fields: &[
-            Field { name: "kind", shape: &Shape::String },
-            Field { name: "apiVersion", shape: &Shape::String },
-            Field { name: "metadata", shape: ObjectMeta::SHAPE },
-            Field { name: "spec", shape: S::SHAPE },
-            Field { name: "status", shape: <S::Status as Shaped>::SHAPE },
+            Field { name: "kind", shape: &Shape::String, always: false },
+            Field { name: "apiVersion", shape: &Shape::String, always: false },
+            Field { name: "metadata", shape: ObjectMeta::SHAPE, always: true },
+            Field { name: "spec", shape: S::SHAPE, always: true },
+            Field { name: "status", shape: <S::Status as Shaped>::SHAPE, always: prints_status::<S>() },
         ],
     });
+}
+
+/// Whether Go prints an empty `status`: where there is one and it is no pointer.
+const fn prints_status<S: Spec>() -> bool {
+    let Shape::Struct(status) = <S::Status as Shaped>::SHAPE else { return false };
+    !status.fields.is_empty() && !matches!(S::KIND, Kind::IPPool)
 }
 
 /// Names the kind and the status of a `spec` type.

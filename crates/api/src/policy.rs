@@ -27,7 +27,7 @@ go_struct! {
     /// What to do with which packets.
     Rule {
         /// `Allow`, `Deny`, `Log` or `Pass`; other texts are validation's to find. See [`Action`].
-        action: String = "action",
+        action: String = "action" always,
         /// 4 or 6; none for both.
         ip_version: Option<i64> = "ipVersion",
         /// The only protocol that matches.

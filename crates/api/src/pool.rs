@@ -20,7 +20,7 @@ go_struct! {
     /// A pool of addresses.
     IpPoolSpec as "IPPoolSpec" {
         /// All its addresses.
-        cidr: String = "cidr",
+        cidr: String = "cidr" always,
         /// `Never`, `Always` or `CrossSubnet`.
         vxlan_mode: String = "vxlanMode",
         /// `Never`, `Always` or `CrossSubnet`; IPv4 only.
@@ -58,11 +58,11 @@ go_struct! {
     /// Settings of address management.
     IpamConfigurationSpec as "IPAMConfigurationSpec" {
         /// Whether addresses only come from the host's own blocks.
-        strict_affinity: bool = "strictAffinity",
+        strict_affinity: bool = "strictAffinity" always,
         /// Blocks that one host may hold; 0 for the default of 20.
         max_blocks_per_host: i32 = "maxBlocksPerHost",
         /// Whether hosts claim blocks by themselves.
-        auto_allocate_blocks: bool = "autoAllocateBlocks",
+        auto_allocate_blocks: bool = "autoAllocateBlocks" always,
         /// `Enabled` or `Disabled`.
         kube_virt_vm_address_persistence: Option<String> = "kubeVirtVMAddressPersistence",
         /// Seconds for which a released address isn't given again, up to 1200.

@@ -25,10 +25,14 @@ pub enum Shape {
     },
     /// A number with or without a fraction.
     Float,
-    /// A number or a text that the type itself parses (a protocol, a port, an AS number).
-    IntOrString {
+    /// A value that the type itself reads (a protocol, a port, an AS number, a duration).
+    Custom {
         /// Go's name of the type, for messages.
         go_name: &'static str,
+        /// What is taken, in words.
+        expected: &'static str,
+        /// Reads a number or a text and gives it back in the type's own form.
+        read: ReadCustom,
     },
     /// Any JSON value at all.
     Any,
@@ -38,6 +42,21 @@ pub enum Shape {
     Map(&'static Shape),
     /// An object with known fields.
     Struct(&'static Struct),
+}
+
+/// Reads a JSON value as a type does and gives it back in that type's form; or says why not.
+pub type ReadCustom = fn(&serde_json::Value) -> Result<serde_json::Value, String>;
+
+/// A [`ReadCustom`] for a type with serde code.
+///
+/// # Errors
+/// What the type's own decoder says.
+pub fn reread<T>(value: &serde_json::Value) -> Result<serde_json::Value, String>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let typed: T = T::deserialize(value).map_err(|error| error.to_string())?;
+    serde_json::to_value(typed).map_err(|error| error.to_string())
 }
 
 /// An object with known fields.
@@ -56,6 +75,19 @@ pub struct Field {
     pub name: &'static str,
     /// What it holds.
     pub shape: &'static Shape,
+    /// Whether Go prints it even when it is zero (no `omitempty`); see [`complete`].
+    pub always: bool,
+}
+
+impl Struct {
+    /// The field of that name; letters' case counts only if two fields differ in nothing else,
+    /// as in Go's decoder.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields
+            .iter()
+            .find(|field| field.name == name)
+            .or_else(|| self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)))
+    }
 }
 
 /// A type whose JSON form is known as data.
@@ -164,6 +196,7 @@ where
 }
 
 /// Declares API types: the struct, its serde code with Go's `omitempty`, and its [`Shape`].
+/// A field followed by `always` has no `omitempty` in Go; [`complete`](crate::schema::complete) puts it back.
 ///
 /// ```
 /// tortie_api::go_struct! {
@@ -183,7 +216,7 @@ macro_rules! go_struct {
     ($(
         $(#[$doc:meta])*
         $name:ident $(as $go:literal)? {
-            $( $(#[$field_doc:meta])* $field:ident : $type:ty = $json:literal ),* $(,)?
+            $( $(#[$field_doc:meta])* $field:ident : $type:ty = $json:literal $($always:ident)? ),* $(,)?
         }
     )*) => {$(
         $(#[$doc])*
@@ -208,6 +241,7 @@ macro_rules! go_struct {
                         fields: &[$($crate::schema::Field {
                             name: $json,
                             shape: <$type as $crate::schema::Shaped>::SHAPE,
+                            always: $crate::go_struct!(@always $($always)?),
                         }),*],
                     });
             }
@@ -221,6 +255,47 @@ macro_rules! go_struct {
     };
     (@name $name:ident $go:literal) => { $go };
     (@name $name:ident) => { stringify!($name) };
+    (@always always) => { true };
+    (@always) => { false };
+}
+
+/// Adds what Go prints although it is zero: stored objects have to read as Calico writes them.
+///
+/// serde leaves zero values out everywhere (`omit`); fields that are declared `always` come back
+/// here as Go's zero value of their shape.
+pub fn complete(value: &mut serde_json::Value, shape: &Shape) {
+    use serde_json::Value;
+    match (shape, value) {
+        (Shape::Struct(fields), Value::Object(object)) => {
+            for field in fields.fields {
+                if let Some(inner) = object.get_mut(field.name) {
+                    complete(inner, field.shape);
+                } else if field.always {
+                    let mut inner = zero(field.shape);
+                    complete(&mut inner, field.shape);
+                    object.insert(field.name.to_owned(), inner);
+                }
+            }
+        }
+        (Shape::List(inner), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| complete(item, inner));
+        }
+        (Shape::Map(inner), Value::Object(object)) => {
+            object.values_mut().for_each(|item| complete(item, inner));
+        }
+        _ => {}
+    }
+}
+
+/// What Go prints for the zero value of a shape.
+fn zero(shape: &Shape) -> serde_json::Value {
+    match shape {
+        Shape::String => "".into(),
+        Shape::Bool => false.into(),
+        Shape::Int { .. } | Shape::Float | Shape::Custom { .. } => 0.into(),
+        Shape::Struct(_) => serde_json::Value::Object(serde_json::Map::new()),
+        Shape::Any | Shape::List(_) | Shape::Map(_) => serde_json::Value::Null,
+    }
 }
 
 /// [`Omit::omit`] as a function, for serde's attributes.

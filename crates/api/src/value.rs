@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::schema::{Omit, Shape, Shaped};
+use crate::schema::{Omit, Shape, Shaped, reread};
 
 /// A value that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -248,7 +248,11 @@ macro_rules! number_or_text {
             }
         }
         impl Shaped for $type {
-            const SHAPE: &'static Shape = &Shape::IntOrString { go_name: stringify!($type) };
+            const SHAPE: &'static Shape = &Shape::Custom {
+                go_name: stringify!($type),
+                expected: $expected,
+                read: reread::<$type>,
+            };
         }
     )*};
 }
