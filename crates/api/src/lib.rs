@@ -11,6 +11,7 @@ pub mod core;
 pub mod endpoint;
 pub mod event;
 pub mod kind;
+pub mod kubernetes;
 pub mod meta;
 pub mod policy;
 pub mod pool;
