@@ -1,0 +1,86 @@
+//! Paths: the lists of rules that packets go through, each with a counter of its own.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tortie_dataplane::flat::{Path, PathId};
+
+/// All paths in use, with the number of entries and defaults that lead to each.
+#[derive(Debug, Default)]
+pub struct Paths {
+    by_path: FxHashMap<Arc<Path>, PathId>,
+    by_id: FxHashMap<PathId, (Arc<Path>, u32)>,
+    next: u32,
+    fresh: Vec<PathId>,
+    unused: Vec<PathId>,
+}
+
+impl Paths {
+    /// The id of a path, new or known. It isn't held until [`Self::hold`].
+    pub fn intern(&mut self, path: Path) -> PathId {
+        if let Some(id) = self.by_path.get(&path) {
+            return *id;
+        }
+        let id = PathId(self.next);
+        // Four thousand million paths in one process's life: a path a second for 136 years.
+        self.next += 1;
+        let path = Arc::new(path);
+        self.by_path.insert(Arc::clone(&path), id);
+        self.by_id.insert(id, (path, 0));
+        self.fresh.push(id);
+        self.unused.push(id);
+        id
+    }
+
+    /// One more leads to it.
+    pub fn hold(&mut self, id: PathId) {
+        if let Some((_, count)) = self.by_id.get_mut(&id) {
+            *count += 1;
+        }
+    }
+
+    /// One less leads to it.
+    pub fn drop_one(&mut self, id: PathId) {
+        if let Some((_, count)) = self.by_id.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.unused.push(id);
+            }
+        }
+    }
+
+    /// What a path is.
+    pub fn get(&self, id: PathId) -> Option<&Arc<Path>> {
+        self.by_id.get(&id).map(|(path, _)| path)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// All paths.
+    pub fn iter(&self) -> impl Iterator<Item = (PathId, &Arc<Path>)> {
+        self.by_id.iter().map(|(id, (path, _))| (*id, path))
+    }
+
+    /// Ends a commit: the paths that came into use, and those that went out of it.
+    pub fn settle(&mut self) -> (Vec<(PathId, Arc<Path>)>, Vec<PathId>) {
+        let mut removed = Vec::new();
+        let fresh: FxHashSet<PathId> = std::mem::take(&mut self.fresh).into_iter().collect();
+        for id in std::mem::take(&mut self.unused) {
+            if let Some((path, 0)) = self.by_id.get(&id) {
+                self.by_path.remove(&Arc::clone(path));
+                self.by_id.remove(&id);
+                if !fresh.contains(&id) {
+                    removed.push(id);
+                }
+            }
+        }
+        let added = fresh
+            .into_iter()
+            .filter_map(|id| self.by_id.get(&id).map(|(path, _)| (id, Arc::clone(path))))
+            .collect();
+        (added, removed)
+    }
+}
