@@ -2,7 +2,7 @@
 
 use crate::go_struct;
 use crate::meta::{Object, specs};
-use crate::value::{AsNumber, Protocol};
+use crate::value::{AsNumber, Dscp, Protocol};
 
 /// An interface of a workload.
 pub type WorkloadEndpoint = Object<WorkloadEndpointSpec>;
@@ -109,7 +109,7 @@ go_struct! {
         /// Connections from the workload.
         egress_max_connections: i64 = "egressMaxConnections",
         /// The differentiated-services code point of its packets, a number or a name.
-        dscp: Option<serde_json::Value> = "dscp",
+        dscp: Option<Dscp> = "dscp",
     }
 
     /// An interface of a host.

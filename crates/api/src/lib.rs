@@ -7,17 +7,28 @@
 // So that macros of this crate name it alike from inside and outside.
 extern crate self as tortie_api;
 
+pub mod bgp;
+pub mod block;
+pub mod cluster;
 pub mod core;
+pub mod decode;
+pub mod duration;
 pub mod endpoint;
 pub mod event;
+pub mod fault;
+pub mod felix;
 pub mod kind;
 pub mod kubernetes;
 pub mod meta;
+pub mod migration;
+pub mod node_status;
 pub mod policy;
 pub mod pool;
+pub mod registry;
 pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod set;
+pub mod staged;
 pub mod value;
 pub mod yaml;

@@ -41,6 +41,18 @@ macro_rules! resources {
                 }
             }
 
+            /// [`Resource::from_json`] from a value that is parsed already.
+            ///
+            /// # Errors
+            /// [`ResourceError`] if the kind takes no part or the JSON doesn't fit it.
+            pub fn from_value(kind: Kind, json: serde_json::Value) -> Result<Self, ResourceError> {
+                let read = |source| ResourceError::Json { kind, source };
+                match kind {
+                    $(Kind::$kind => serde_json::from_value(json).map_err(read).map(|object: $type| Self::$kind(Arc::new(object))),)*
+                    _ => Err(ResourceError::Kind { kind }),
+                }
+            }
+
             /// Reads an object of a kind from its stored JSON. Fields that aren't known are passed over.
             ///
             /// # Errors

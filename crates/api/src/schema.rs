@@ -259,10 +259,11 @@ macro_rules! go_struct {
     (@always) => { false };
 }
 
-/// Adds what Go prints although it is zero: stored objects have to read as Calico writes them.
+/// Gives a serialised value the form in which Go prints it: stored objects have to read as Calico
+/// writes them.
 ///
 /// serde leaves zero values out everywhere (`omit`); fields that are declared `always` come back
-/// here as Go's zero value of their shape.
+/// here as Go's zero value of their shape. A whole number in a float field loses its `.0`.
 pub fn complete(value: &mut serde_json::Value, shape: &Shape) {
     use serde_json::Value;
     match (shape, value) {
@@ -282,6 +283,13 @@ pub fn complete(value: &mut serde_json::Value, shape: &Shape) {
         }
         (Shape::Map(inner), Value::Object(object)) => {
             object.values_mut().for_each(|item| complete(item, inner));
+        }
+        (Shape::Float, number) => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e18);
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^63 in size")]
+            if let Some(float) = whole {
+                *number = (float as i64).into();
+            }
         }
         _ => {}
     }

@@ -46,6 +46,12 @@ pub enum ValueError {
         /// What was found.
         found: String,
     },
+    /// Neither a DSCP number nor the name of one.
+    #[error("invalid DSCP value {found:?}: expected 0 to 63 or a name such as EF or AF11")]
+    Dscp {
+        /// What was found.
+        found: String,
+    },
     /// A protocol number outside of 0 to 255.
     #[error("invalid protocol number {found}: expected 0 to 255")]
     Protocol {
@@ -189,6 +195,88 @@ impl FromStr for AsNumber {
     }
 }
 
+/// A differentiated-services code point: a number from 0 to 63 or one of the names of RFC 2474,
+/// 2597, 3246 and 5865.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Dscp {
+    /// By number.
+    Number(u8),
+    /// By name, in capitals.
+    Name(Box<str>),
+}
+
+/// The names that the API takes, with their code points.
+const DSCP_NAMES: [(&str, u8); 24] = [
+    ("DF", 0),
+    ("EF", 46),
+    ("VA", 44),
+    ("CS0", 0),
+    ("CS1", 8),
+    ("CS2", 16),
+    ("CS3", 24),
+    ("CS4", 32),
+    ("CS5", 40),
+    ("CS6", 48),
+    ("CS7", 56),
+    ("LE", 1),
+    ("AF11", 10),
+    ("AF12", 12),
+    ("AF13", 14),
+    ("AF21", 18),
+    ("AF22", 20),
+    ("AF23", 22),
+    ("AF31", 26),
+    ("AF32", 28),
+    ("AF33", 30),
+    ("AF41", 34),
+    ("AF42", 36),
+    ("AF43", 38),
+];
+
+impl Dscp {
+    /// The code point.
+    pub fn number(&self) -> Option<u8> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Name(name) => {
+                DSCP_NAMES.iter().find(|(known, _)| **known == **name).map(|(_, number)| *number)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Dscp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(formatter),
+            Self::Name(name) => name.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for Dscp {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let error = || ValueError::Dscp { found: text.to_owned() };
+        if let Ok(number) = text.parse::<u8>() {
+            return if number < 64 { Ok(Self::Number(number)) } else { Err(error()) };
+        }
+        let upper = text.to_ascii_uppercase();
+        let known = DSCP_NAMES.iter().any(|(known, _)| *known == upper);
+        if known { Ok(Self::Name(upper.into())) } else { Err(error()) }
+    }
+}
+
+impl Serialize for Dscp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_u8(*number),
+            Self::Name(name) => serializer.serialize_str(name),
+        }
+    }
+}
+
 impl Serialize for Protocol {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -261,6 +349,7 @@ number_or_text! {
     Protocol, "a protocol number from 0 to 255 or a protocol name";
     Port, "a port number, a range lo:hi or a port name";
     AsNumber, "an AS number";
+    Dscp, "a DSCP from 0 to 63 or its name, such as EF or AF11";
 }
 
 impl Default for Protocol {
@@ -279,6 +368,16 @@ impl Omit for Protocol {
     }
 }
 impl Omit for Port {
+    fn omit(&self) -> bool {
+        false
+    }
+}
+impl Default for Dscp {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+impl Omit for Dscp {
     fn omit(&self) -> bool {
         false
     }

@@ -1,0 +1,105 @@
+//! A decoded object: its kind, its JSON in normal form, and where each field stands in the file.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::kind::{Kind, ResourceKey, Scope};
+use crate::resource::{Resource, ResourceError};
+use crate::yaml::tree::Mark;
+
+/// An object that a user wrote.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// All of it, with `kind` and `apiVersion`, as Calico stores it.
+    pub json: Value,
+    /// Where its fields stand.
+    pub places: Places,
+}
+
+impl Object {
+    pub(super) fn new(kind: Kind, json: Value, places: Places) -> Self {
+        Self { kind, json, places }
+    }
+
+    /// `metadata.name`; empty if there is none.
+    pub fn name(&self) -> &str {
+        self.metadata("name")
+    }
+
+    /// `metadata.namespace`; empty if there is none.
+    pub fn namespace(&self) -> &str {
+        self.metadata("namespace")
+    }
+
+    fn metadata(&self, field: &str) -> &str {
+        self.json
+            .get("metadata")
+            .and_then(|metadata| metadata.get(field))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The object's identity. A kind of cluster scope has no namespace, whatever was written.
+    pub fn key(&self) -> ResourceKey {
+        match self.kind.scope() {
+            Scope::Namespaced => ResourceKey::namespaced(self.kind, self.namespace(), self.name()),
+            Scope::Cluster => ResourceKey::cluster(self.kind, self.name()),
+        }
+    }
+
+    /// The object as a typed value, for the kinds that take part in policy or address management.
+    ///
+    /// # Errors
+    /// [`ResourceError`] for any other kind.
+    pub fn resource(&self) -> Result<Resource, ResourceError> {
+        Resource::from_value(self.kind, self.json.clone())
+    }
+
+    /// The faults with the places of their fields in the file.
+    pub fn place(&self, faults: Vec<Fault>) -> Vec<Fault> {
+        faults
+            .into_iter()
+            .map(|mut fault| {
+                let fault_mark = self.places.find(&fault.field);
+                fault.field.insert_str(0, &self.places.prefix);
+                fault.at(fault_mark)
+            })
+            .collect()
+    }
+}
+
+/// Where each field of an object stands, by its path.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// What stands before the object's own paths: `items[3].` in a list.
+    pub prefix: String,
+    marks: HashMap<String, Mark>,
+}
+
+impl Places {
+    pub(super) fn new(prefix: String) -> Self {
+        Self { prefix, marks: HashMap::new() }
+    }
+
+    pub(super) fn insert(&mut self, path: &str, mark: Mark) {
+        self.marks.insert(path.to_owned(), mark);
+    }
+
+    /// The place of a field, or of the nearest thing around it if it isn't written.
+    pub fn find(&self, path: &str) -> Mark {
+        let mut path = path;
+        loop {
+            if let Some(mark) = self.marks.get(path) {
+                return *mark;
+            }
+            match path.rfind(['.', '[']) {
+                Some(at) => path = &path[..at],
+                None => return self.marks.get("").copied().unwrap_or_default(),
+            }
+        }
+    }
+}
