@@ -1,0 +1,36 @@
+//! The commands, one file each.
+
+mod selector;
+
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Reads a selector: its canonical form, its id, and whether it matches labels.
+    Selector(selector::Arguments),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What went wrong, for the user to read.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Selector(arguments) => selector::run(arguments),
+        }
+    }
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
