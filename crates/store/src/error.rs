@@ -1,5 +1,7 @@
 //! The one error type of this crate: what was tried on which key, what was expected and what was found.
 
+use tortie_api::kind::ResourceKey;
+
 use crate::Revision;
 
 /// What an operation on a datastore can end in.
@@ -71,12 +73,101 @@ pub enum Error {
         /// Why it failed.
         cause: String,
     },
+    /// There is no such object. The words are Calico's, `<nil>` included.
+    #[error("resource does not exist: {id} with error: <nil>")]
+    Missing {
+        /// Which object.
+        id: ResourceKey,
+    },
+    /// There is such an object already.
+    #[error("resource already exists: {id}")]
+    AlreadyExists {
+        /// Which object.
+        id: ResourceKey,
+    },
+    /// The object was changed since the caller read it. Read it again and decide anew.
+    #[error("update conflict: {id}")]
+    UpdateConflict {
+        /// Which object.
+        id: ResourceKey,
+        /// The resource version that the caller gave.
+        given: String,
+        /// The one that is stored.
+        latest: Revision,
+    },
+    /// The object's kind or name does not allow this.
+    #[error("operation {operation} is not supported on {id}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    NotSupported {
+        /// What was to be done, as Calico spells it.
+        operation: &'static str,
+        /// The object, as Calico names it there.
+        id: String,
+        /// Why not.
+        reason: Option<String>,
+    },
+    /// The object itself is wrong.
+    #[error("{}", invalid(fields))]
+    Invalid {
+        /// All that is wrong.
+        fields: Vec<InvalidField>,
+    },
+    /// What is stored is no object, or not of its kind.
+    #[error("failed to parse datastore entry key={key}; {cause}")]
+    Unreadable {
+        /// Where it is stored.
+        key: String,
+        /// Why it cannot be read.
+        cause: String,
+    },
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidField {
+    /// The field's path, as Calico names it.
+    pub name: String,
+    /// What was found, if that helps.
+    pub value: Option<String>,
+    /// What was expected.
+    pub reason: String,
+}
+
+impl InvalidField {
+    /// A field, what it is and why that is wrong.
+    pub fn new(name: &str, value: Option<&str>, reason: impl Into<String>) -> InvalidField {
+        InvalidField { name: name.to_owned(), value: value.map(str::to_owned), reason: reason.into() }
+    }
+}
+
+impl std::fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some(value) = &self.value {
+            write!(f, " = '{value}'")?;
+        }
+        write!(f, " ({})", self.reason)
+    }
+}
+
+fn invalid(fields: &[InvalidField]) -> String {
+    match fields {
+        [field] => format!("error with field {field}"),
+        fields => fields.iter().fold("error with the following fields:\n".to_owned(), |mut text, field| {
+            text.push_str(&format!("-  {field}\n"));
+            text
+        }),
+    }
 }
 
 /// The result of a datastore's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// An [`Error::Invalid`] with one field.
+    pub(crate) fn invalid(name: &str, value: Option<&str>, reason: impl Into<String>) -> Error {
+        Error::Invalid { fields: vec![InvalidField::new(name, value, reason)] }
+    }
+
     /// An [`Error::Unavailable`] that names the attempt.
     pub(crate) fn unavailable(attempt: impl Into<String>, cause: impl std::fmt::Display) -> Error {
         Error::Unavailable { attempt: attempt.into(), cause: cause.to_string() }

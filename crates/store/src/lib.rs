@@ -13,6 +13,10 @@ pub mod conformance;
 mod datastore;
 pub mod embedded;
 mod error;
+pub mod json;
+pub mod keys;
+pub mod resources;
+pub mod sync;
 
 pub use datastore::{Change, Datastore, KeyValue, List, Listing, Revision, Watch};
-pub use error::{Error, Result};
+pub use error::{Error, InvalidField, Result};

@@ -1,0 +1,285 @@
+//! Objects on a datastore, with the metadata that Calico's client gives them on etcd.
+//!
+//! An object is JSON ([`serde_json::Value`]), so that what a newer version stored comes back whole; programs that know a
+//! kind use the typed calls. Fields that no type knows are kept. What an object means is validated before it comes here
+//! (`tortie_api`); here are only the rules that need the datastore: what exists, what must not change, what is filled in.
+//! Next hop: [`crate::Datastore`].
+
+mod canonical;
+mod defaults;
+mod initial;
+mod metadata;
+mod rules;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tortie_api::kind::{Kind, ResourceKey, Scope};
+use tortie_api::meta::{Object, Spec};
+
+use crate::{Datastore, Error, Result, Revision, json, keys};
+
+pub use initial::{COMPATIBLE_VERSION, DEFAULT_ALLOW_PROFILE, default_allow_profile};
+pub use metadata::Labels;
+
+/// How often a write without a resource version tries again when another writer was faster.
+const ATTEMPTS: usize = 100;
+
+/// All objects of a kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objects {
+    /// The revision of which this is the state.
+    pub revision: Revision,
+    /// The objects, sorted by namespace and name.
+    pub items: Vec<Value>,
+}
+
+/// Objects on a datastore. Clones share it.
+#[derive(Clone)]
+pub struct Client {
+    store: Arc<dyn Datastore>,
+}
+
+impl Client {
+    /// Objects on `store`.
+    pub fn new(store: Arc<dyn Datastore>) -> Client {
+        Client { store }
+    }
+
+    /// The datastore below.
+    pub fn store(&self) -> &Arc<dyn Datastore> {
+        &self.store
+    }
+
+    /// The identity of an object: its `apiVersion`, `kind`, `metadata.namespace` and `metadata.name`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if one is missing or unknown.
+    pub fn key_of(object: &Value) -> Result<ResourceKey> {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let (version, kind) = (text("/apiVersion"), text("/kind"));
+        let kind = Kind::of(version, kind).ok_or_else(|| {
+            Error::invalid(
+                "Kind",
+                Some(kind),
+                format!("unknown resource type ({kind}) and/or version ({version})"),
+            )
+        })?;
+        let name = text("/metadata/name");
+        if name.is_empty() {
+            return Err(Error::invalid("Metadata.Name", Some(""), "field must be set for a Create request"));
+        }
+        match kind.scope() {
+            Scope::Cluster => Ok(ResourceKey::cluster(kind, name)),
+            Scope::Namespaced => match text("/metadata/namespace") {
+                "" => Err(Error::invalid(
+                    "Metadata.Namespace",
+                    None,
+                    "namespace is not specified on namespaced resource",
+                )),
+                namespace => Ok(ResourceKey::namespaced(kind, namespace, name)),
+            },
+        }
+    }
+
+    /// The object with this identity.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]; [`Error::Unreadable`] if what is stored is no object.
+    pub fn get(&self, id: &ResourceKey) -> Result<Value> {
+        match self.store.get(&keys::resource(id))? {
+            Some(kv) => read(id, &kv.value, kv.revision),
+            None if initial::is_default_allow(id) => Ok(default_allow_profile()),
+            None => Err(Error::Missing { id: id.clone() }),
+        }
+    }
+
+    /// All objects of a kind, of one namespace or of all.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if one of them is no object.
+    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Objects> {
+        let prefix = match namespace {
+            Some(namespace) => keys::namespace_prefix(kind, namespace),
+            None => keys::kind_prefix(kind),
+        };
+        let listing = self.store.list_all(&prefix)?;
+        let mut items = Vec::with_capacity(listing.items.len());
+        if kind == Kind::Profile {
+            items.push(default_allow_profile());
+        }
+        for kv in &listing.items {
+            // A key of another shape under the kind's prefix is nobody's object.
+            if let Some(id) = keys::parse_resource(&kv.key) {
+                items.push(read(&id, &kv.value, kv.revision)?);
+            }
+        }
+        Ok(Objects { revision: listing.revision, items })
+    }
+
+    /// Create an object and return it as it is stored, with its resource version. Of the metadata, name, namespace,
+    /// labels and annotations count; uid and creation time are set.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::Invalid`], and [`Error::Missing`] for what it refers to.
+    pub fn create(&self, object: Value) -> Result<Value> {
+        if let Some(version) = resource_version(&object) {
+            return Err(Error::invalid(
+                "Metadata.ResourceVersion",
+                Some(&version),
+                "field must not be set for a Create request",
+            ));
+        }
+        let id = Client::key_of(&object)?;
+        rules::creatable(&id)?;
+        let mut object = canonical::canonical(id.kind, object)?;
+        rules::before_defaults(&id, &object)?;
+        defaults::fill(id.kind, &mut object);
+        rules::on_create(self, &id, &object)?;
+        metadata::created(&mut object, std::time::SystemTime::now());
+        let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
+        match self.store.create(&keys::resource(&id), &value) {
+            Ok(revision) => read(&id, &value, revision),
+            Err(Error::Exists { .. }) => Err(Error::AlreadyExists { id }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replace an object that exists. Its uid and creation time stay, whatever `object` says. If `object` has a resource
+    /// version, it must be the stored one; if not, the last writer wins.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::Invalid`].
+    pub fn update(&self, object: Value, labels: Labels) -> Result<Value> {
+        let id = Client::key_of(&object)?;
+        let given = resource_version(&object);
+        rules::updatable(&id)?;
+        let wanted = canonical::canonical(id.kind, object)?;
+        rules::before_defaults(&id, &wanted)?;
+        let key = keys::resource(&id);
+        let mut attempts = 0;
+        loop {
+            let Some(kv) = self.store.get(&key)? else { return Err(Error::Missing { id }) };
+            let conflict = |given: &Option<String>, latest| Error::UpdateConflict {
+                id: id.clone(),
+                given: given.clone().unwrap_or_default(),
+                latest,
+            };
+            if given.as_ref().is_some_and(|given| *given != kv.revision.to_string()) {
+                return Err(conflict(&given, kv.revision));
+            }
+            let old = read(&id, &kv.value, kv.revision)?;
+            let mut object = metadata::updated(&old, wanted.clone(), labels);
+            defaults::fill(id.kind, &mut object);
+            rules::on_update(&id, &old, &object)?;
+            let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
+            match self.store.update(&key, &value, kv.revision) {
+                Ok(revision) => return read(&id, &value, revision),
+                Err(Error::Conflict { found, .. }) if given.is_some() || attempts >= ATTEMPTS => {
+                    return Err(conflict(&given, found));
+                }
+                Err(Error::Conflict { .. }) => attempts += 1,
+                Err(Error::NotFound { .. }) => return Err(Error::Missing { id }),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Create an object or, if it exists, update it.
+    ///
+    /// # Errors
+    /// As [`Client::create`] and [`Client::update`].
+    pub fn apply(&self, object: Value, labels: Labels) -> Result<Value> {
+        let mut new = object.clone();
+        if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+        match self.create(new) {
+            Err(Error::AlreadyExists { .. }) => self.update(object, labels),
+            outcome => outcome,
+        }
+    }
+
+    /// Delete an object, which must have resource version `expected` if one is given. Returns what was deleted.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::NotSupported`].
+    pub fn delete(&self, id: &ResourceKey, expected: Option<&str>) -> Result<Value> {
+        rules::on_delete(self, id)?;
+        let conflict =
+            |given: &str, latest| Error::UpdateConflict { id: id.clone(), given: given.to_owned(), latest };
+        let key = keys::resource(id);
+        let revision = match expected.map(|expected| (expected, expected.parse::<Revision>())) {
+            None => None,
+            Some((_, Ok(revision))) => Some(revision),
+            // No resource version of ours looks like that.
+            Some((given, Err(_))) => {
+                return match self.store.get(&key)? {
+                    Some(kv) => Err(conflict(given, kv.revision)),
+                    None => Err(Error::Missing { id: id.clone() }),
+                };
+            }
+        };
+        match self.store.delete(&key, revision) {
+            Ok(kv) => read(id, &kv.value, kv.revision),
+            Err(Error::NotFound { .. }) => Err(Error::Missing { id: id.clone() }),
+            Err(Error::Conflict { expected, found, .. }) => Err(conflict(&expected.to_string(), found)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`Client::get`] as a type.
+    ///
+    /// # Errors
+    /// Also [`Error::Unreadable`] if the stored object does not fit the type.
+    pub fn get_as<S: Spec + Serialize + DeserializeOwned>(&self, id: &ResourceKey) -> Result<Object<S>> {
+        typed(id, self.get(id)?)
+    }
+
+    /// [`Client::list`] as a type.
+    ///
+    /// # Errors
+    /// Also [`Error::Unreadable`] if a stored object does not fit the type.
+    pub fn list_as<S: Spec + Serialize + DeserializeOwned>(
+        &self,
+        namespace: Option<&str>,
+    ) -> Result<Vec<Object<S>>> {
+        let objects = self.list(S::KIND, namespace)?;
+        objects.items.into_iter().map(|object| typed(&Client::key_of(&object)?, object)).collect()
+    }
+
+    /// An object with a type as JSON, for the calls that write.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it has no JSON form (a number that is not finite).
+    pub fn to_json<S: Spec + Serialize + DeserializeOwned>(object: &Object<S>) -> Result<Value> {
+        let mut value =
+            serde_json::to_value(object).map_err(|error| Error::invalid("Spec", None, error.to_string()))?;
+        value["kind"] = json!(S::KIND.name());
+        value["apiVersion"] = json!(S::KIND.api().version());
+        Ok(value)
+    }
+}
+
+fn typed<S: Spec + Serialize + DeserializeOwned>(id: &ResourceKey, object: Value) -> Result<Object<S>> {
+    serde_json::from_value(object)
+        .map_err(|error| Error::Unreadable { key: keys::resource(id), cause: error.to_string() })
+}
+
+/// A stored object as the API shows it.
+fn read(id: &ResourceKey, value: &[u8], revision: Revision) -> Result<Value> {
+    let unreadable = |cause: String| Error::Unreadable { key: keys::resource(id), cause };
+    let object: Value = serde_json::from_slice(value).map_err(|error| unreadable(error.to_string()))?;
+    if !object.is_object() {
+        return Err(unreadable("expected a JSON object".to_owned()));
+    }
+    Ok(metadata::with_version(metadata::shown(id, object), revision))
+}
+
+/// The resource version that an object carries, if it does.
+fn resource_version(object: &Value) -> Option<String> {
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str)?;
+    (!version.is_empty()).then(|| version.to_owned())
+}
