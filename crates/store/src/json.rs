@@ -5,21 +5,20 @@
 
 use serde_json::Value;
 use tortie_api::kind::Kind;
-use tortie_api::meta::{Object, ObjectMeta, Spec};
-use tortie_api::schema::{Shape, Shaped, Struct};
-use tortie_api::{core, endpoint, policy, pool, set};
+use tortie_api::registry;
+use tortie_api::schema::{Shape, Struct};
 
 /// An object of `kind` on one line.
 pub fn to_bytes(kind: Kind, object: &Value) -> Vec<u8> {
     let mut out = String::with_capacity(512);
-    write(&mut out, object, shape_of(kind), None);
+    write(&mut out, object, Some(registry::shape(kind)), None);
     out.into_bytes()
 }
 
 /// An object of `kind` on many lines, indented by two spaces, without a newline at the end.
 pub fn to_pretty(kind: Kind, object: &Value) -> String {
     let mut out = String::new();
-    write(&mut out, object, shape_of(kind), Some(0));
+    write(&mut out, object, Some(registry::shape(kind)), Some(0));
     out
 }
 
@@ -131,41 +130,6 @@ fn write_string(out: &mut String, text: &str) {
         }
     }
     out.push('"');
-}
-
-/// The order of fields of an object whose spec isn't known.
-const UNKNOWN: Shape = Shape::Struct(&Struct {
-    go_name: "Object",
-    fields: &[
-        tortie_api::schema::Field { name: "kind", shape: &Shape::String },
-        tortie_api::schema::Field { name: "apiVersion", shape: &Shape::String },
-        tortie_api::schema::Field { name: "metadata", shape: ObjectMeta::SHAPE },
-        tortie_api::schema::Field { name: "spec", shape: &Shape::Any },
-        tortie_api::schema::Field { name: "status", shape: &Shape::Any },
-    ],
-});
-
-fn shape_of(kind: Kind) -> Option<&'static Shape> {
-    fn of<S: Spec>() -> &'static Shape {
-        Object::<S>::SHAPE
-    }
-    Some(match kind {
-        Kind::NetworkPolicy => of::<policy::NetworkPolicySpec>(),
-        Kind::GlobalNetworkPolicy => of::<policy::GlobalNetworkPolicySpec>(),
-        Kind::Tier => of::<policy::TierSpec>(),
-        Kind::Profile => of::<policy::ProfileSpec>(),
-        Kind::NetworkSet => of::<set::NetworkSetSpec>(),
-        Kind::GlobalNetworkSet => of::<set::GlobalNetworkSetSpec>(),
-        Kind::HostEndpoint => of::<endpoint::HostEndpointSpec>(),
-        Kind::WorkloadEndpoint => of::<endpoint::WorkloadEndpointSpec>(),
-        Kind::Node => of::<endpoint::NodeSpec>(),
-        Kind::IPPool => of::<pool::IpPoolSpec>(),
-        Kind::IPReservation => of::<pool::IpReservationSpec>(),
-        Kind::IPAMConfiguration => of::<pool::IpamConfigurationSpec>(),
-        Kind::Namespace => of::<core::NamespaceSpec>(),
-        Kind::ServiceAccount => of::<core::ServiceAccountSpec>(),
-        _ => &UNKNOWN,
-    })
 }
 
 #[cfg(test)]
