@@ -1,0 +1,150 @@
+//! The driver for callers with a store: carries out a machine's requests one after the other.
+//!
+//! A failure of the store ends the operation at once, wherever it is. That is what a crash does too, and what it leaves
+//! behind a release by the same handle or a check gets back; whether the failed write was done isn't known anyway.
+
+use crate::cache::Cache;
+use crate::key::Key;
+use crate::machine::{Machine, Outcome, Request, Revision, Step};
+use crate::record::Record;
+
+/// A value and the revision that set it.
+pub type Versioned = (Vec<u8>, Revision);
+
+/// A store of keys and bytes with compare-and-swap. Implement it over the datastore at hand.
+pub trait Backend {
+    /// What the store's failures are.
+    type Error;
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The store's.
+    fn get(&self, key: &str) -> Result<Option<Versioned>, Self::Error>;
+
+    /// All keys that begin with `prefix`, sorted.
+    ///
+    /// # Errors
+    /// The store's.
+    fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, Self::Error>;
+
+    /// Writes a key that must not exist; `None` if it does.
+    ///
+    /// # Errors
+    /// The store's.
+    fn create(&self, key: &str, value: &[u8]) -> Result<Option<Revision>, Self::Error>;
+
+    /// Writes a key that must stand at `revision`; `None` if it doesn't, or isn't there.
+    ///
+    /// # Errors
+    /// The store's.
+    fn update(&self, key: &str, value: &[u8], revision: Revision) -> Result<Option<Revision>, Self::Error>;
+
+    /// Deletes a key that must stand at `revision`; false if it doesn't, or isn't there.
+    ///
+    /// # Errors
+    /// The store's.
+    fn delete(&self, key: &str, revision: Revision) -> Result<bool, Self::Error>;
+}
+
+/// Why an operation was not carried to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError<E> {
+    /// The store failed.
+    #[error("{0}")]
+    Store(E),
+    /// A stored value isn't what it should be.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        reason: serde_json::Error,
+    },
+}
+
+/// Drives a machine to its result.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run<T, B: Backend>(machine: Machine<T>, backend: &B) -> Result<T, RunError<B::Error>> {
+    drive(machine, |request| perform(backend, request))
+}
+
+/// The same with a memory: what the cache knows isn't read again, what is written is remembered. Writes go to the store
+/// under the remembered revision, so that a stale memory costs an attempt and nothing else.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_cached<T, B: Backend>(
+    machine: Machine<T>,
+    backend: &B,
+    cache: &mut Cache,
+) -> Result<T, RunError<B::Error>> {
+    drive(machine, |request| match cache.answer(request) {
+        Some(outcome) => Ok(outcome),
+        None => {
+            let outcome = perform(backend, request)?;
+            cache.learn(request, &outcome);
+            Ok(outcome)
+        }
+    })
+}
+
+fn drive<T, E>(
+    mut machine: Machine<T>,
+    mut carry_out: impl FnMut(&Request) -> Result<Outcome, E>,
+) -> Result<T, E> {
+    let mut outcome = None;
+    loop {
+        match machine.step(outcome.take()) {
+            Step::Done(result) => return Ok(result),
+            Step::Ask(request) => outcome = Some(carry_out(&request)?),
+        }
+    }
+}
+
+/// Carries out one request on a store.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn perform<B: Backend>(backend: &B, request: &Request) -> Result<Outcome, RunError<B::Error>> {
+    let written = |revision: Option<Revision>| revision.map_or(Outcome::Refused, Outcome::Written);
+    Ok(match request {
+        Request::Get { key, .. } => {
+            let name = key.to_string();
+            match backend.get(&name).map_err(RunError::Store)? {
+                Some((value, revision)) => {
+                    Outcome::Found { record: decode(name, key, &value)?, revision, cached: false }
+                }
+                None => Outcome::Missing,
+            }
+        }
+        Request::List { prefix, .. } => {
+            let mut items = Vec::new();
+            for (name, (value, revision)) in backend.list(&prefix.to_string()).map_err(RunError::Store)? {
+                if let Some(key) = Key::parse(&name) {
+                    let record = decode(name, &key, &value)?;
+                    items.push((key, record, revision));
+                }
+            }
+            Outcome::Listed { items, cached: false }
+        }
+        Request::Create { key, record } => {
+            written(backend.create(&key.to_string(), &record.encode()).map_err(RunError::Store)?)
+        }
+        Request::Update { key, record, revision } => {
+            written(backend.update(&key.to_string(), &record.encode(), *revision).map_err(RunError::Store)?)
+        }
+        Request::Delete { key, revision } => {
+            match backend.delete(&key.to_string(), *revision).map_err(RunError::Store)? {
+                true => Outcome::Deleted,
+                false => Outcome::Refused,
+            }
+        }
+    })
+}
+
+fn decode<E>(name: String, key: &Key, value: &[u8]) -> Result<Record, RunError<E>> {
+    Record::decode(key, value).map_err(|reason| RunError::Value { key: name, reason })
+}

@@ -1,0 +1,90 @@
+//! What one node remembers of its own blocks, so that an address costs two writes and no read.
+//!
+//! A memory may be stale: every write is checked by the store, a refused one is forgotten here and read again, and before
+//! an operation concludes that the host has no free address it asks afresh. An agent that watches the store may
+//! [`Cache::forget`] what others changed, which only saves attempts. One owner: not shared between threads.
+
+use std::collections::HashMap;
+
+use rustc_hash::FxBuildHasher;
+
+use crate::key::{Key, Prefix};
+use crate::machine::{Outcome, Request, Revision};
+use crate::record::Record;
+
+/// The memory. It holds the settings, the node's claims and the blocks that its operations touched: some 20 records.
+#[derive(Debug, Default)]
+pub struct Cache {
+    records: HashMap<Key, Option<(Record, Revision)>, FxBuildHasher>,
+    claims: HashMap<Prefix, Vec<(Key, Record, Revision)>, FxBuildHasher>,
+}
+
+impl Cache {
+    /// Knows nothing.
+    pub fn new() -> Self {
+        Cache::default()
+    }
+
+    /// Forgets a key that somebody else changed.
+    pub fn forget(&mut self, key: &Key) {
+        self.records.remove(key);
+        if matches!(key, Key::Affinity(..)) {
+            self.claims.clear();
+        }
+    }
+
+    /// Forgets everything, for example when a watch was interrupted.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.claims.clear();
+    }
+
+    pub(crate) fn answer(&self, request: &Request) -> Option<Outcome> {
+        match request {
+            Request::Get { key, fresh: false } => Some(match self.records.get(key)? {
+                Some((record, revision)) => {
+                    Outcome::Found { record: record.clone(), revision: *revision, cached: true }
+                }
+                None => Outcome::Missing,
+            }),
+            Request::List { prefix, fresh: false } => {
+                Some(Outcome::Listed { items: self.claims.get(prefix)?.clone(), cached: true })
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn learn(&mut self, request: &Request, outcome: &Outcome) {
+        match (request, outcome) {
+            (Request::Get { key, .. }, Outcome::Found { record, revision, .. }) => {
+                self.remember(key, Some((record.clone(), *revision)));
+            }
+            // That there are no settings is worth knowing; that a block isn't there is about to change.
+            (Request::Get { key: Key::Config, .. }, Outcome::Missing) => self.remember(&Key::Config, None),
+            (Request::Get { key, .. }, _) => self.forget(key),
+            (Request::List { prefix: prefix @ Prefix::Claims(..), .. }, Outcome::Listed { items, .. }) => {
+                self.claims.insert(prefix.clone(), items.clone());
+            }
+            (Request::List { .. }, _) => {}
+            (
+                Request::Create { key, record } | Request::Update { key, record, .. },
+                Outcome::Written(revision),
+            ) => {
+                if matches!(key, Key::Affinity(..)) {
+                    self.claims.clear();
+                }
+                self.remember(key, Some((record.clone(), *revision)));
+            }
+            (Request::Create { key, .. } | Request::Update { key, .. } | Request::Delete { key, .. }, _) => {
+                self.forget(key);
+            }
+        }
+    }
+
+    /// Handles aren't remembered: each is written once and deleted once.
+    fn remember(&mut self, key: &Key, known: Option<(Record, Revision)>) {
+        if !matches!(key, Key::Handle(_)) {
+            self.records.insert(key.clone(), known);
+        }
+    }
+}
