@@ -275,12 +275,13 @@ impl Classifier {
         self.stack_ids.release(stacks);
     }
 
-    /// Forgets all numbers and works everything out anew from what was told: for a new generation.
+    /// Forgets all numbers but the counters' and works everything out anew from what was told: for
+    /// a new generation.
     ///
     /// # Errors
     /// As [`Self::commit`].
     pub fn rebuild(&mut self) -> Result<Tables, Error> {
-        let mut fresh = Self::new();
+        let mut fresh = Self { paths: self.paths.restart(), ..Self::new() };
         for (id, policy) in &self.policies {
             fresh.apply(Update::Policy { id: *id, policy: Arc::clone(policy) });
         }

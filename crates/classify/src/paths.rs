@@ -16,6 +16,18 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// The same paths and numbers, none of them in use: for tables that are worked out anew. What
+    /// is the same path then keeps its number, and with it what its counter has counted.
+    pub fn restart(&self) -> Self {
+        Self {
+            by_path: self.by_path.clone(),
+            by_id: self.by_id.iter().map(|(id, (path, _))| (*id, (Arc::clone(path), 0))).collect(),
+            next: self.next,
+            fresh: Vec::new(),
+            unused: self.by_id.keys().copied().collect(),
+        }
+    }
+
     /// The id of a path, new or known. It isn't held until [`Self::hold`].
     pub fn intern(&mut self, path: Path) -> PathId {
         if let Some(id) = self.by_path.get(&path) {
