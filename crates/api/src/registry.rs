@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::schema::{Shape, Shaped, complete};
-use crate::{bgp, block, cluster, core, endpoint, felix, migration, node_status, policy, pool, set, staged};
+use crate::{
+    bgp, block, cluster, core, endpoint, felix, kubernetes, migration, node_status, policy, pool, set, staged,
+};
 
 macro_rules! registry {
     ($($kind:ident => $type:ty,)*) => {
@@ -60,8 +62,8 @@ registry! {
     ClusterInformation => cluster::ClusterInformation,
     CalicoNodeStatus => node_status::CalicoNodeStatus,
     LiveMigration => migration::LiveMigration,
-    KubernetesNetworkPolicy => Value,
-    KubernetesClusterNetworkPolicy => Value,
+    KubernetesNetworkPolicy => kubernetes::KubernetesNetworkPolicy,
+    KubernetesClusterNetworkPolicy => kubernetes::KubernetesClusterNetworkPolicy,
     Namespace => core::Namespace,
     ServiceAccount => core::ServiceAccount,
     Pod => core::Pod,

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 use crate::core::{EndpointSlice, Namespace, Pod, Service, ServiceAccount};
 use crate::endpoint::{HostEndpoint, Node, WorkloadEndpoint};
 use crate::kind::{Kind, ResourceKey};
+use crate::kubernetes::{
+    ConversionError, KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy, RuleFault,
+};
 use crate::policy::{
     GlobalNetworkPolicy, GlobalNetworkPolicySpec, NetworkPolicy, NetworkPolicySpec, Profile, Tier,
 };
@@ -30,7 +33,8 @@ macro_rules! resources {
 
         impl Resource {
             /// The kinds that this type can hold.
-            pub const KINDS: &'static [Kind] = &[$(Kind::$kind),*];
+            pub const KINDS: &'static [Kind] =
+                &[$(Kind::$kind,)* Kind::KubernetesNetworkPolicy, Kind::KubernetesClusterNetworkPolicy];
 
             /// The object's identity.
             pub fn key(&self) -> ResourceKey {
@@ -44,11 +48,21 @@ macro_rules! resources {
             /// [`Resource::from_json`] from a value that is parsed already.
             ///
             /// # Errors
-            /// [`ResourceError`] if the kind takes no part or the JSON doesn't fit it.
+            /// [`ResourceError`] if the kind takes no part, the JSON doesn't fit it, or a policy
+            /// of Kubernetes can't be converted.
             pub fn from_value(kind: Kind, json: serde_json::Value) -> Result<Self, ResourceError> {
                 let read = |source| ResourceError::Json { kind, source };
                 match kind {
                     $(Kind::$kind => serde_json::from_value(json).map_err(read).map(|object: $type| Self::$kind(Arc::new(object))),)*
+                    Kind::KubernetesNetworkPolicy => {
+                        let policy: KubernetesNetworkPolicy = serde_json::from_value(json).map_err(read)?;
+                        Ok(Self::KubernetesNetworkPolicy(Arc::new(policy.convert()?)))
+                    }
+                    Kind::KubernetesClusterNetworkPolicy => {
+                        let policy: KubernetesClusterNetworkPolicy =
+                            serde_json::from_value(json).map_err(read)?;
+                        Ok(Self::KubernetesClusterNetworkPolicy(Arc::new(policy.convert()?)))
+                    }
                     _ => Err(ResourceError::Kind { kind }),
                 }
             }
@@ -56,10 +70,19 @@ macro_rules! resources {
             /// Reads an object of a kind from its stored JSON. Fields that aren't known are passed over.
             ///
             /// # Errors
-            /// [`ResourceError`] if the kind takes no part or the JSON doesn't fit it.
+            /// [`ResourceError`] if the kind takes no part, the JSON doesn't fit it, or a policy
+            /// of Kubernetes can't be converted.
             pub fn from_json(kind: Kind, json: &[u8]) -> Result<Self, ResourceError> {
                 match kind {
                     $(Kind::$kind => read(kind, json).map(|object: $type| Self::$kind(Arc::new(object))),)*
+                    Kind::KubernetesNetworkPolicy => {
+                        let policy: KubernetesNetworkPolicy = read(kind, json)?;
+                        Ok(Self::KubernetesNetworkPolicy(Arc::new(policy.convert()?)))
+                    }
+                    Kind::KubernetesClusterNetworkPolicy => {
+                        let policy: KubernetesClusterNetworkPolicy = read(kind, json)?;
+                        Ok(Self::KubernetesClusterNetworkPolicy(Arc::new(policy.convert()?)))
+                    }
                     _ => Err(ResourceError::Kind { kind }),
                 }
             }
@@ -102,6 +125,9 @@ pub struct Converted<S> {
     pub key: ResourceKey,
     /// What is enforced.
     pub spec: S,
+    /// The rules that could not be converted, in order. Of a NetworkPolicy they allow nothing;
+    /// of a ClusterNetworkPolicy an Accept allows nothing, a Deny or Pass denies everything.
+    pub faults: Vec<RuleFault>,
 }
 
 /// Stored JSON that is no object of its kind.
@@ -121,6 +147,9 @@ pub enum ResourceError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// A policy of Kubernetes of which it can't be told what it applies to.
+    #[error(transparent)]
+    Conversion(#[from] ConversionError),
 }
 
 fn read<T: DeserializeOwned>(kind: Kind, json: &[u8]) -> Result<T, ResourceError> {

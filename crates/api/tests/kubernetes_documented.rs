@@ -76,7 +76,7 @@ fn convert(spec: Value) -> NetworkPolicySpec {
     let policy: KubernetesNetworkPolicy = serde_json::from_value(policy).unwrap();
     let conversion = policy.convert().unwrap();
     assert_eq!(conversion.error(), None);
-    conversion.policy.spec
+    conversion.spec
 }
 
 /// Whether a pod that the policy selects may receive that; TCP to port 80.
@@ -311,7 +311,7 @@ fn faults(spec: Value) -> (NetworkPolicySpec, Vec<RuleFault>, String) {
     let policy: KubernetesNetworkPolicy = serde_json::from_value(policy).unwrap();
     let conversion = policy.convert().unwrap();
     let error = conversion.error().unwrap();
-    (conversion.policy.spec, conversion.faults, error)
+    (conversion.spec, conversion.faults, error)
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_cluster_policy_speaks_only_of_directions_that_it_has_rules_for() {
     ] {
         let mut spec = json!({"tier": "Admin", "priority": 3, "subject": subject});
         spec.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
-        let spec = cluster(spec).convert().unwrap().policy.spec;
+        let spec = cluster(spec).convert().unwrap().spec;
         assert_eq!(spec.types, types);
         assert_eq!((spec.tier.as_str(), spec.order), ("kube-admin", Some(3.0)));
     }
@@ -391,7 +391,7 @@ fn a_cluster_rule_of_a_newer_api_fails_closed() {
                 "egress": [{"name": "n", "action": action, "to": [{"namespaces": {}}, peer]}],
             }));
             let conversion = policy.convert().unwrap();
-            let rules = &conversion.policy.spec.egress;
+            let rules = &conversion.spec.egress;
             match in_place {
                 None => assert!(rules.is_empty(), "{action}: {rules:?}"),
                 Some(action) => {

@@ -8,6 +8,9 @@ use tortie_api::kubernetes::{KubernetesClusterNetworkPolicy, KubernetesNetworkPo
 use tortie_api::policy::{EntityRule, Rule};
 use tortie_api::selector::Selector;
 
+/// Makes a value of some kind.
+type Maker = fn(&mut Rng) -> Value;
+
 /// A text for any place: sometimes right, sometimes not.
 fn mk_text(rng: &mut Rng) -> &'static str {
     const TEXTS: [&str; 24] = [
@@ -39,12 +42,12 @@ fn mk_text(rng: &mut Rng) -> &'static str {
     rng.choice(TEXTS).unwrap()
 }
 
-fn mk_list(rng: &mut Rng, most: usize, item: fn(&mut Rng) -> Value) -> Value {
+fn mk_list(rng: &mut Rng, most: usize, item: Maker) -> Value {
     (0..rng.usize(0..=most)).map(|_| item(rng)).collect()
 }
 
 /// Of all fields each is there or not, and now and then null.
-fn mk_object(rng: &mut Rng, fields: &[(&str, fn(&mut Rng) -> Value)]) -> Value {
+fn mk_object(rng: &mut Rng, fields: &[(&str, Maker)]) -> Value {
     let mut object = Map::new();
     for (name, value) in fields {
         match rng.usize(0..10) {
@@ -98,8 +101,7 @@ fn network(rng: &mut Rng) -> Value {
 fn mk_network_policy(rng: &mut Rng) -> Value {
     fn peer(rng: &mut Rng) -> Value {
         let except = |rng: &mut Rng| mk_list(rng, 2, network);
-        let block: fn(&mut Rng) -> Value =
-            if rng.bool() { |rng| json!({"cidr": network(rng)}) } else { |_| Value::Null };
+        let block: Maker = if rng.bool() { |rng| json!({"cidr": network(rng)}) } else { |_| Value::Null };
         let mut peer =
             mk_object(rng, &[("podSelector", labels), ("namespaceSelector", labels), ("ipBlock", block)]);
         if let Some(block) = peer.get_mut("ipBlock").and_then(Value::as_object_mut) {
@@ -136,7 +138,7 @@ fn mk_cluster_policy(rng: &mut Rng) -> Value {
     }
     fn peer(rng: &mut Rng) -> Value {
         let networks = |rng: &mut Rng| mk_list(rng, 2, network);
-        let names: [(&str, fn(&mut Rng) -> Value); 5] = [
+        let names: [(&str, Maker); 5] = [
             ("namespaces", labels),
             ("pods", pods),
             ("networks", networks),
@@ -216,7 +218,7 @@ fn no_network_policy_makes_the_conversion_panic_or_write_what_cannot_be_read() {
             refused += 1;
             continue;
         };
-        let spec = &conversion.policy.spec;
+        let spec = &conversion.spec;
         assert_readable(&spec.ingress);
         assert_readable(&spec.egress);
         Selector::parse(&spec.selector).unwrap();
@@ -238,7 +240,7 @@ fn no_cluster_policy_makes_the_conversion_panic_or_write_what_cannot_be_read() {
             refused += 1;
             continue;
         };
-        let spec = &conversion.policy.spec;
+        let spec = &conversion.spec;
         assert_readable(&spec.ingress);
         assert_readable(&spec.egress);
         Selector::parse(&spec.selector).unwrap();

@@ -4,16 +4,17 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use tortie_api::kind::Kind;
-use tortie_api::kubernetes::{Conversion, KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy};
+use tortie_api::kubernetes::{KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy};
+use tortie_api::resource::Converted;
 
-fn answer<S: Serialize>(calico_kind: Kind, conversion: &Conversion<S>) -> Value {
+fn answer<S: Serialize>(calico_kind: Kind, conversion: &Converted<S>) -> Value {
     assert_eq!(conversion.error(), None);
-    let key = &conversion.policy.key;
+    let key = &conversion.key;
     let mut answer = json!({
         "calicoKind": calico_kind.name(),
         "kind": key.kind.qualified_name(),
         "name": *key.name,
-        "spec": conversion.policy.spec,
+        "spec": conversion.spec,
     });
     if !key.namespace.is_empty() {
         answer["namespace"] = json!(*key.namespace);

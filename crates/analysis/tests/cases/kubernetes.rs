@@ -14,13 +14,13 @@ fn network_policy(world: World, name: &str, spec: Value) -> World {
     let (namespace, name) = name.split_once('/').unwrap();
     let json = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
     let policy: KubernetesNetworkPolicy = serde_json::from_value(json).unwrap();
-    world.with(Resource::KubernetesNetworkPolicy(Arc::new(policy.convert().unwrap().policy)))
+    world.with(Resource::KubernetesNetworkPolicy(Arc::new(policy.convert().unwrap())))
 }
 
 fn cluster_policy(world: World, name: &str, spec: Value) -> World {
     let json = json!({"metadata": {"name": name}, "spec": spec});
     let policy: KubernetesClusterNetworkPolicy = serde_json::from_value(json).unwrap();
-    world.with(Resource::KubernetesClusterNetworkPolicy(Arc::new(policy.convert().unwrap().policy)))
+    world.with(Resource::KubernetesClusterNetworkPolicy(Arc::new(policy.convert().unwrap())))
 }
 
 /// A pod that no NetworkPolicy selects is not isolated; one that is selected takes only what some rule allows.

@@ -2,7 +2,7 @@
 //! Calico's form.
 
 use super::ports::{self, IntOrString, PortsByProtocol};
-use super::{Conversion, ConversionError, FaultReason, LabelSelector, RuleFault, network};
+use super::{ConversionError, FaultReason, LabelSelector, RuleFault, network};
 use crate::go_struct;
 use crate::kind::ResourceKey;
 use crate::meta::{Object, StringMap, specs};
@@ -144,7 +144,7 @@ impl KubernetesClusterNetworkPolicy {
     ///
     /// # Errors
     /// [`ConversionError`] if the subject or the tier can't be told.
-    pub fn convert(&self) -> Result<Conversion<GlobalNetworkPolicySpec>, ConversionError> {
+    pub fn convert(&self) -> Result<Converted<GlobalNetworkPolicySpec>, ConversionError> {
         let key = self.key();
         let KubernetesClusterNetworkPolicySpec { tier, priority, subject, ingress, egress } = &self.spec;
         let (selector, namespace_selector) = subject_selectors(&key, subject)?;
@@ -192,7 +192,7 @@ impl KubernetesClusterNetworkPolicy {
             namespace_selector,
             performance_hints: Vec::new(),
         };
-        Ok(Conversion { policy: Converted { key, spec }, faults })
+        Ok(Converted { key, spec, faults })
     }
 }
 

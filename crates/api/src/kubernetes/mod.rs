@@ -36,20 +36,10 @@ pub use network_policy::{
 };
 pub use ports::IntOrString;
 
-/// A policy as it is enforced, and what of it could not be converted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Conversion<S> {
-    /// What is enforced, under the key of the Kubernetes policy.
-    pub policy: Converted<S>,
-    /// The rules that could not be converted, in order. Of a NetworkPolicy they allow nothing;
-    /// of a ClusterNetworkPolicy an Accept allows nothing, a Deny or Pass denies everything.
-    pub faults: Vec<RuleFault>,
-}
-
-impl<S> Conversion<S> {
+impl<S> Converted<S> {
     /// All faults in one text, or `None` if there is none.
     pub fn error(&self) -> Option<String> {
-        let name = &self.policy.key.name;
+        let name = &self.key.name;
         match self.faults.as_slice() {
             [] => None,
             [fault] => Some(format!("policy: {name}: error with rule {fault}")),

@@ -1,7 +1,7 @@
 //! `networking.k8s.io/v1` NetworkPolicy: the type, and what it is in Calico's form.
 
 use super::ports::{self, IntOrString, PortsByProtocol};
-use super::{Conversion, ConversionError, FaultReason, LabelSelector, RuleFault, network};
+use super::{ConversionError, FaultReason, LabelSelector, RuleFault, network};
 use crate::go_struct;
 use crate::meta::{Object, specs};
 use crate::policy::{Action, Direction, EntityRule, NetworkPolicySpec, Rule};
@@ -80,7 +80,7 @@ impl KubernetesNetworkPolicy {
     ///
     /// # Errors
     /// [`ConversionError`] if it can't be told which pods it applies to.
-    pub fn convert(&self) -> Result<Conversion<NetworkPolicySpec>, ConversionError> {
+    pub fn convert(&self) -> Result<Converted<NetworkPolicySpec>, ConversionError> {
         let key = self.key();
         let KubernetesNetworkPolicySpec { pod_selector, ingress, egress, policy_types } = &self.spec;
         let selector =
@@ -112,7 +112,7 @@ impl KubernetesNetworkPolicy {
             service_account_selector: String::new(),
             performance_hints: Vec::new(),
         };
-        Ok(Conversion { policy: Converted { key, spec }, faults })
+        Ok(Converted { key, spec, faults })
     }
 }
 

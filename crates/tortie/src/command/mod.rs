@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod convert;
 mod selector;
 
 use std::process::ExitCode;
@@ -9,6 +10,8 @@ use clap::{Subcommand, ValueEnum};
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
+    Convert(convert::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
     Selector(selector::Arguments),
 }
@@ -20,6 +23,7 @@ impl Command {
     /// What went wrong, for the user to read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Convert(arguments) => convert::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
         }
     }
