@@ -15,7 +15,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 fn mk_namespace() -> OwnedNamespace {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    OwnedNamespace::create(&format!("tt-nl-{}-{number}", std::process::id())).unwrap()
+    OwnedNamespace::create(&format!("tt-{}-{number}-nl", std::process::id())).unwrap()
 }
 
 /// Two namespaces joined by a veth pair with 10.0.0.1/24 fd00::1/64 and 10.0.0.2/24 fd00::2/64.
