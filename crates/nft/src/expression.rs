@@ -104,6 +104,8 @@ pub enum Expression {
     Compare { comparison: Comparison, from: Register, data: Vec<u8> },
     /// `to = (from & mask) ^ xor`.
     Bitwise { from: Register, to: Register, mask: Vec<u8>, xor: Vec<u8> },
+    /// Turns a word from the processor's byte order into the network's.
+    ToNetworkOrder { from: Register, to: Register },
     /// Looks `key` up; a miss ends the rule. With `to`, loads the map's data.
     Lookup { set: String, key: Register, to: Option<Register> },
     /// Loads a constant.
@@ -138,6 +140,7 @@ impl Expression {
             Expression::Payload { .. } => "payload",
             Expression::Compare { .. } => "cmp",
             Expression::Bitwise { .. } => "bitwise",
+            Expression::ToNetworkOrder { .. } => "byteorder",
             Expression::Lookup { .. } => "lookup",
             Expression::Immediate { .. } | Expression::Verdict(_) => "immediate",
             Expression::CounterByMap { .. } | Expression::CounterByName(_) => "objref",
@@ -182,6 +185,13 @@ impl Expression {
                     .put_be32(NFTA_BITWISE_LEN, u32::try_from(mask.len()).expect("a register is 16 bytes"));
                 write_value(encoder, NFTA_BITWISE_MASK, mask);
                 write_value(encoder, NFTA_BITWISE_XOR, xor);
+            }
+            Expression::ToNetworkOrder { from, to } => {
+                encoder.put_be32(NFTA_BYTEORDER_SREG, from.0);
+                encoder.put_be32(NFTA_BYTEORDER_DREG, to.0);
+                encoder.put_be32(NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+                encoder.put_be32(NFTA_BYTEORDER_LEN, 4);
+                encoder.put_be32(NFTA_BYTEORDER_SIZE, 4);
             }
             Expression::Lookup { set, key, to } => {
                 encoder.put_text(NFTA_LOOKUP_SET, set);
@@ -326,6 +336,16 @@ impl<'a> Fields<'a> {
                 mask: self.value(NFTA_BITWISE_MASK)?,
                 xor: self.value(NFTA_BITWISE_XOR)?,
             }),
+            "byteorder"
+                if self.number(NFTA_BYTEORDER_OP)? == NFT_BYTEORDER_HTON
+                    && self.number(NFTA_BYTEORDER_SIZE)? == 4
+                    && self.number(NFTA_BYTEORDER_LEN)? == 4 =>
+            {
+                Some(Expression::ToNetworkOrder {
+                    from: self.register(NFTA_BYTEORDER_SREG)?,
+                    to: self.register(NFTA_BYTEORDER_DREG)?,
+                })
+            }
             "lookup" if self.number(NFTA_LOOKUP_FLAGS).unwrap_or(0) & NFT_LOOKUP_F_INV == 0 => {
                 Some(Expression::Lookup {
                     set: self.string(NFTA_LOOKUP_SET)?,

@@ -10,8 +10,6 @@ pub const COMMENT_MAXIMUM: usize = 128;
 const COMMENT: u8 = 0;
 const SET_KEY_BYTE_ORDER: u8 = 0;
 const SET_DATA_BYTE_ORDER: u8 = 1;
-const SET_COMMENT: u8 = 7;
-
 /// In which order a set's keys or data are: `BYTEORDER_*` of nft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteOrder {
@@ -25,22 +23,26 @@ pub enum ByteOrder {
 #[must_use]
 pub fn comment(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    put_comment(&mut bytes, COMMENT, text);
+    let mut end = text.len().min(COMMENT_MAXIMUM - 1);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let length = u8::try_from(end + 1).expect("at most COMMENT_MAXIMUM");
+    bytes.extend([COMMENT, length]);
+    bytes.extend(&text.as_bytes()[..end]);
+    bytes.push(0);
     bytes
 }
 
-/// Userdata of a set or map.
+/// Userdata of a set or map; `key` is the byte order of a key of one field, which a key of several has none of.
 #[must_use]
-pub fn set(key: Option<ByteOrder>, data: Option<ByteOrder>, comment: Option<&str>) -> Vec<u8> {
+pub fn set(key: Option<ByteOrder>, data: Option<ByteOrder>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (kind, order) in [(SET_KEY_BYTE_ORDER, key), (SET_DATA_BYTE_ORDER, data)] {
         if let Some(order) = order {
             bytes.extend([kind, 4]);
             bytes.extend((order as u32).to_ne_bytes());
         }
-    }
-    if let Some(text) = comment {
-        put_comment(&mut bytes, SET_COMMENT, text);
     }
     bytes
 }
@@ -57,17 +59,6 @@ pub fn read_comment(userdata: &[u8]) -> Option<String> {
         rest = &tail[usize::from(*length)..];
     }
     None
-}
-
-fn put_comment(bytes: &mut Vec<u8>, kind: u8, text: &str) {
-    let mut end = text.len().min(COMMENT_MAXIMUM - 1);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let length = u8::try_from(end + 1).expect("at most COMMENT_MAXIMUM");
-    bytes.extend([kind, length]);
-    bytes.extend(&text.as_bytes()[..end]);
-    bytes.push(0);
 }
 
 #[cfg(test)]

@@ -1,1 +1,24 @@
-//! The flat table.
+//! The flat table: classes, stacks and verdicts as one nftables table, whose cost does not depend on the number of
+//! rules.
+//!
+//! ```text
+//!  Tables, Step --[driver]--> Changes --> transactions
+//!      keys: values to elements | layout: the maps | chains, stack: the rules | phrases: their text
+//!  kernel --[check]--> Drift
+//! ```
+//! See DESIGN.md of this crate for the invariants.
+
+mod chains;
+mod change;
+mod driver;
+mod keys;
+mod layout;
+mod phrases;
+mod settings;
+mod stack;
+
+pub use chains::{
+    COUNTERS, DROPPED_CLOSED, DROPPED_INVALID, DROPPED_SPOOFED, DROPPED_TO_HOST, DROPPED_UNKNOWN,
+};
+pub use driver::{Applied, Closed, Count, Flat};
+pub use settings::{EndpointToHost, LogTarget, Ownership, Settings, TABLE_COMMENT};

@@ -150,7 +150,7 @@ impl Set {
             [field] => Some(field.facts().2),
             _ => None,
         };
-        encoder.put(NFTA_SET_USERDATA, &userdata::set(key_order, data_order, None));
+        encoder.put(NFTA_SET_USERDATA, &userdata::set(key_order, data_order));
     }
 
     fn write_fields(&self, encoder: &mut Encoder) {

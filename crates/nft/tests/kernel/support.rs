@@ -1,5 +1,9 @@
 //! Namespaces of a test's own, and the `nft` program run inside them.
 
+pub mod tables;
+#[expect(dead_code, reason = "used by the packet tests")]
+pub mod wiring;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,4 +48,16 @@ pub fn run_with_input(namespace: &OwnedNamespace, program: &str, arguments: &[&s
 /// `nft list ruleset`.
 pub fn list_ruleset(namespace: &OwnedNamespace) -> String {
     run(namespace, "nft", &["list", "ruleset"])
+}
+
+/// A listing in a form that two tables with the same contents share: elements of a hash come in any order.
+pub fn comparable(listing: &str) -> (Vec<String>, Vec<String>) {
+    let (objects, chains) = listing.split_at(listing.find("\tchain ").unwrap_or(listing.len()));
+    let mut words: Vec<String> = objects
+        .split(|c: char| c.is_whitespace() || c == ',')
+        .map(String::from)
+        .filter(|w| !w.is_empty())
+        .collect();
+    words.sort();
+    (words, chains.lines().map(String::from).collect())
 }

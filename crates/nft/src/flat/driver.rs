@@ -1,0 +1,627 @@
+//! The driver: puts the classifier's tables into the kernel, follows their changes, counts, and repairs.
+//!
+//! What is in the kernel and does not judge yet (a new generation, what a Grow step writes) may be written in many
+//! transactions; what leads packets there is one. It keeps [`Tables`] as they are in the kernel, so that a change
+//! knows what it replaces. Not here: what the tables should be (`tortie-classify`), when to do what (`tortie-agent`).
+
+use super::chains::{self, COUNTERS, Lead};
+use super::change::{Changes, Cutting};
+use super::keys::{self, log_name, path_name, path_of_log, path_of_name, stack_name};
+use super::layout::{Generation, Map, Shape};
+use super::settings::{Ownership, Settings, TABLE_COMMENT, TABLE_COMMENT_PREFIX};
+use super::stack;
+use crate::batch::{Batch, Place};
+use crate::client::{Client, Features};
+use crate::kernel::{NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST};
+use crate::object::{Counter, Element, Table, Value};
+use crate::{Error, Monitor, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+use tortie_dataplane::flat::{
+    ClassId, EntryKey, GRACE, L4Key, Op, Outcome, PathId, Phase, StackId, Step, Tables, Verdict,
+};
+use tortie_netlink::Rtnetlink;
+use tortie_netlink::rtnetlink::link::LinkRef;
+
+/// What a counter counted: first packets of connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, with IP headers.
+    pub bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, counter: &Counter) {
+        self.packets += counter.packets;
+        self.bytes += counter.bytes;
+    }
+}
+
+/// What [`Flat::install_closed`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// No table of ours judged; now one stands that drops what is new from and to workloads.
+    Installed,
+    /// A table of ours judges already; it was left as it is.
+    Judging,
+}
+
+/// What carrying out a step came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Last values of the counters that the step removed.
+    pub final_counts: Vec<(PathId, Count)>,
+    /// The step led to a new generation (a sized map was full, or the kernel had drifted).
+    pub regenerated: bool,
+    /// Transactions sent.
+    pub transactions: u32,
+}
+
+/// The flat table of one network namespace.
+#[derive(Debug)]
+pub struct Flat {
+    pub(super) client: Client,
+    links: Rtnetlink,
+    pub(super) settings: Settings,
+    features: Features,
+    pub(super) tables: Tables,
+    pub(super) current: Option<Current>,
+    retired: Vec<Retired>,
+    /// What counters of deleted generations had counted.
+    carried: BTreeMap<PathId, Count>,
+    /// Generations that this process made: only in them do path ids mean what they mean now.
+    ours: BTreeSet<Generation>,
+    /// A transaction failed: the kernel holds an older state than `tables`.
+    behind: bool,
+}
+
+/// The generation that judges.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) generation: Generation,
+    pub(super) sizes: BTreeMap<Map, u32>,
+    pub(super) used: BTreeMap<Map, u32>,
+    /// Index of each endpoint's interface, as its elements have it.
+    pub(super) indexes: BTreeMap<Arc<str>, u32>,
+    pub(super) log_chains: BTreeSet<(PathId, Outcome)>,
+}
+
+#[derive(Debug)]
+struct Retired {
+    generation: Generation,
+    since: Instant,
+}
+
+impl Flat {
+    /// Opens the driver in the calling thread's network namespace. Writes nothing.
+    pub fn open(settings: Settings) -> Result<Self> {
+        let mut client = Client::open()?;
+        let mut features = client.probe()?;
+        if settings.owned == Ownership::Never {
+            features.owned_tables = false;
+        }
+        Ok(Flat {
+            client,
+            links: Rtnetlink::open()?,
+            settings,
+            features,
+            tables: Tables::default(),
+            current: None,
+            retired: Vec::new(),
+            carried: BTreeMap::new(),
+            ours: BTreeSet::new(),
+            behind: false,
+        })
+    }
+
+    /// Whether the kernel keeps other processes from changing the table. If not, listen with [`Flat::monitor`].
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.features.owned_tables
+    }
+
+    /// A listener for changes that others make to the table; call it in the driver's network namespace.
+    pub fn monitor(&self) -> Result<Monitor> {
+        Monitor::open(&self.settings.table, self.client.port())
+    }
+
+    /// What is in the kernel, as this process put it there.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Makes sure that something judges: a table of ours that does is left as it is, else one is installed, in one
+    /// transaction, that drops what is new from and to workload interfaces. Established connections go on.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if a table has our name and is not ours.
+    pub fn install_closed(&mut self) -> Result<Closed> {
+        let present = self.own_table()?;
+        if let Some(present) = &present {
+            self.claim(present)?;
+        }
+        let table = self.settings.table.clone();
+        let chains = self.client.chains(&table)?;
+        let rules = self.client.rules(&table)?;
+        let judging = chains::base(&self.settings, Lead::Closed).iter().all(|(chain, closed)| {
+            let here = rules.iter().filter(|listed| listed.chain == chain.name).count();
+            chains.contains(chain) && (closed.is_empty() || here > 1)
+        });
+        if judging {
+            return Ok(Closed::Judging);
+        }
+        let mut batch = self.batch();
+        if present.is_none() {
+            batch.add_table(self.flags(), TABLE_COMMENT);
+        }
+        self.lead(&mut batch, Lead::Closed);
+        self.client.commit(batch)?;
+        Ok(Closed::Installed)
+    }
+
+    /// Puts all of `tables` in place as a new generation beside what is there, and leads packets to it in one
+    /// transaction. The old generation goes with [`Flat::retire`].
+    pub fn install(&mut self, tables: Tables) -> Result<()> {
+        self.install_closed()?;
+        let present = self.generations()?;
+        self.tables = tables;
+        self.behind = true;
+        let generation = Generation(present.last().map_or(1, |last| last.0 + 1));
+        let (current, changes) = self.render(generation)?;
+        for batch in changes.batches(generation, Cutting::Allowed, || self.batch()) {
+            self.client.commit(batch)?;
+        }
+        let mut batch = self.batch();
+        self.lead(&mut batch, Lead::To(generation));
+        self.client.commit(batch)?;
+        self.behind = false;
+        self.current = Some(current);
+        self.ours.insert(generation);
+        let since = Instant::now();
+        self.retired = present.into_iter().map(|generation| Retired { generation, since }).collect();
+        Ok(())
+    }
+
+    /// Carries out a step. If a sized map is full, or the kernel is not as this process left it, all tables are
+    /// installed anew instead, the step included.
+    ///
+    /// # Errors
+    /// If the kernel refuses even that; what judges is what judged before, and the next step tries again.
+    pub fn apply(&mut self, step: &Step) -> Result<Applied> {
+        let mut applied = Applied::default();
+        if step.phase == Phase::Shrink {
+            applied.transactions += self.retire()?;
+        }
+        applied.final_counts = self.final_counts(&step.ops)?;
+        let Some(mut current) = self.current.take().filter(|_| !self.behind) else {
+            return self.apply_anew(step, applied);
+        };
+        let changes = self.follow(&mut current, &step.ops);
+        self.current = Some(current);
+        let (changes, full) = changes?;
+        if full {
+            return self.regenerate(applied);
+        }
+        match self.send(changes, step.phase) {
+            Ok(transactions) => applied.transactions += transactions,
+            Err(error) if error.is_drift() => {
+                tracing::warn!(%error, phase = ?step.phase, "the table is not as it was left: installing it anew");
+                return self.regenerate(applied);
+            }
+            Err(error) => {
+                self.behind = true;
+                return Err(error);
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Looks the interface up again: it came, went, or came back with another index.
+    pub fn interface_changed(&mut self, interface: &str) -> Result<()> {
+        let Some((name, ports)) = self.tables.endpoints.get_key_value(interface) else { return Ok(()) };
+        let step =
+            Step { phase: Phase::Switch, ops: vec![Op::SetEndpoint(Arc::clone(name), Arc::clone(ports))] };
+        self.apply(&step).map(|_| ())
+    }
+
+    /// When [`Flat::retire`] will have something to do.
+    #[must_use]
+    pub fn next_retirement(&self) -> Option<Instant> {
+        self.retired.iter().map(|retired| retired.since + GRACE).min()
+    }
+
+    /// Deletes the generations that stopped judging at least [`GRACE`] ago; returns how many transactions that took.
+    pub fn retire(&mut self) -> Result<u32> {
+        let mut transactions = 0;
+        let now = Instant::now();
+        while let Some(place) = self.retired.iter().position(|retired| retired.since + GRACE <= now) {
+            let generation = self.retired[place].generation;
+            self.delete_generation(generation)?;
+            self.retired.remove(place);
+            transactions += 1;
+        }
+        Ok(transactions)
+    }
+
+    /// What each path has counted since this process first installed it.
+    pub fn counts(&mut self) -> Result<BTreeMap<PathId, Count>> {
+        let mut counts = self.carried.clone();
+        for counter in self.client.counters(&self.settings.table)? {
+            if let Some((path, _)) = path_of_name(&counter.name).filter(|(_, of)| self.ours.contains(of)) {
+                counts.entry(path).or_default().add(&counter);
+            }
+        }
+        counts.retain(|path, _| self.tables.paths.contains_key(path));
+        Ok(counts)
+    }
+
+    /// What was dropped without asking policy, by the names in [`chains::COUNTERS`].
+    pub fn drops(&mut self) -> Result<BTreeMap<&'static str, Count>> {
+        let names = COUNTERS.map(String::from);
+        let found = self.client.find_counters(&self.settings.table, &names)?;
+        let counts = found.iter().map(|counter| {
+            let mut count = Count::default();
+            counter.iter().for_each(|counter| count.add(counter));
+            count
+        });
+        Ok(COUNTERS.into_iter().zip(counts).collect())
+    }
+
+    /// The path that a log packet's prefix names; `None` if it is of an earlier process's, or not ours.
+    #[must_use]
+    pub fn logged_path(&self, prefix: &str) -> Option<PathId> {
+        path_of_log(prefix).filter(|(_, generation)| self.ours.contains(generation)).map(|(path, _)| path)
+    }
+
+    /// The table, if it is there; an error if it is not ours.
+    fn own_table(&mut self) -> Result<Option<Table>> {
+        let table = self.client.table(&self.settings.table)?;
+        let comment = table.as_ref().and_then(|table| table.comment.clone()).unwrap_or_default();
+        if table.is_none() || comment.starts_with(TABLE_COMMENT_PREFIX) {
+            return Ok(table);
+        }
+        Err(Error::Foreign {
+            table: self.settings.table.to_string(),
+            expected: TABLE_COMMENT.into(),
+            found: comment,
+        })
+    }
+
+    fn flags(&self) -> u32 {
+        if self.features.owned_tables { NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST } else { 0 }
+    }
+
+    /// Takes over a table whose owner is gone. Flags can't be given to a table that was made without them, nor
+    /// taken away, so those of a table that is there decide.
+    fn claim(&mut self, table: &Table) -> Result<()> {
+        self.features.owned_tables &= table.flags & NFT_TABLE_F_PERSIST != 0;
+        if !self.features.owned_tables {
+            return Ok(());
+        }
+        let mut batch = self.batch();
+        batch.add_table(self.flags(), TABLE_COMMENT);
+        self.client.commit(batch)
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::new(&self.settings.table).with_destroy(self.features.destroy)
+    }
+
+    /// Writes the base chains anew: all their rules change at once.
+    fn lead(&self, batch: &mut Batch, lead: Lead) {
+        for name in COUNTERS {
+            batch.add_counter(&Counter { name: name.into(), packets: 0, bytes: 0 });
+        }
+        for (chain, rules) in chains::base(&self.settings, lead) {
+            batch.add_chain(&chain);
+            batch.flush_chain(&chain.name);
+            for rule in &rules {
+                batch.add_rule(&chain.name, rule, Place::End);
+            }
+        }
+    }
+
+    /// Generations of which there is anything in the kernel, in order.
+    fn generations(&mut self) -> Result<BTreeSet<Generation>> {
+        let table = self.settings.table.clone();
+        let mut names: Vec<String> = self.client.sets(&table)?.into_iter().map(|set| set.name).collect();
+        names.extend(self.client.chains(&table)?.into_iter().map(|chain| chain.name));
+        names.extend(self.client.counters(&table)?.into_iter().map(|counter| counter.name));
+        Ok(names.iter().filter_map(|name| Generation::of(name)).collect())
+    }
+
+    /// Everything of a generation, in one transaction: rules first, then maps, chains, counters.
+    fn delete_generation(&mut self, generation: Generation) -> Result<()> {
+        let table = self.settings.table.clone();
+        let is_of = |name: &str| Generation::of(name) == Some(generation);
+        let sets = self.client.sets(&table)?;
+        let chains = self.client.chains(&table)?;
+        let counters = self.client.counters(&table)?;
+        let mut batch = self.batch();
+        let chains: Vec<_> = chains.iter().filter(|chain| is_of(&chain.name)).collect();
+        chains.iter().for_each(|chain| batch.flush_chain(&chain.name));
+        sets.iter().filter(|set| is_of(&set.name)).for_each(|set| batch.delete_set(&set.name));
+        chains.iter().for_each(|chain| batch.delete_chain(&chain.name));
+        let counters: Vec<_> = counters.iter().filter(|counter| is_of(&counter.name)).collect();
+        counters.iter().for_each(|counter| batch.delete_counter(&counter.name));
+        self.client.commit(batch)?;
+        if self.ours.remove(&generation) {
+            for counter in counters {
+                if let Some((path, _)) = path_of_name(&counter.name) {
+                    self.carried.entry(path).or_default().add(counter);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The last values of the counters that the ops remove, read before they go.
+    fn final_counts(&mut self, ops: &[Op]) -> Result<Vec<(PathId, Count)>> {
+        let removed: Vec<PathId> = ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::RemovePath(path) => Some(*path),
+                _ => None,
+            })
+            .collect();
+        if removed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = removed
+            .iter()
+            .flat_map(|path| self.ours.iter().map(|generation| path_name(*path, *generation)))
+            .collect();
+        let found = self.client.find_counters(&self.settings.table, &names)?;
+        let mut counts: Vec<(PathId, Count)> =
+            removed.iter().map(|path| (*path, self.carried.remove(path).unwrap_or_default())).collect();
+        let generations = self.ours.len().max(1);
+        for (place, counter) in found.iter().enumerate() {
+            counter.iter().for_each(|counter| counts[place / generations].1.add(counter));
+        }
+        Ok(counts)
+    }
+
+    /// The kernel does not hold `tables`: carries the ops out here and installs everything.
+    fn apply_anew(&mut self, step: &Step, mut applied: Applied) -> Result<Applied> {
+        for op in &step.ops {
+            apply_op(&mut self.tables, op);
+        }
+        applied.regenerated = true;
+        let tables = std::mem::take(&mut self.tables);
+        self.install(tables)?;
+        Ok(applied)
+    }
+
+    fn regenerate(&mut self, mut applied: Applied) -> Result<Applied> {
+        applied.regenerated = true;
+        let tables = std::mem::take(&mut self.tables);
+        self.install(tables)?;
+        Ok(applied)
+    }
+
+    fn send(&mut self, changes: Changes, phase: Phase) -> Result<u32> {
+        let Some(current) = &self.current else { return Ok(0) };
+        let cutting = if phase.may_be_cut() { Cutting::Allowed } else { Cutting::Forbidden };
+        let mut transactions = 0;
+        for batch in changes.batches(current.generation, cutting, || self.batch()) {
+            self.client.commit(batch)?;
+            transactions += 1;
+        }
+        Ok(transactions)
+    }
+
+    /// All of `tables` as one change, with room to grow.
+    fn render(&mut self, generation: Generation) -> Result<(Current, Changes)> {
+        let mut current = Current {
+            generation,
+            sizes: BTreeMap::new(),
+            used: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            log_chains: BTreeSet::new(),
+        };
+        let mut changes = Changes::default();
+        COUNTERS.iter().for_each(|name| changes.add_counter((*name).into()));
+        chains::generation(&self.settings, generation).into_iter().for_each(|chain| changes.add_chain(chain));
+        for kind in chains::NEIGHBOUR_TYPES {
+            changes.add(Map::NeighbourTypes, Element::exact([kind], Value::None));
+        }
+        let tables = std::mem::take(&mut self.tables);
+        let ops = tables.paths.iter().map(|(id, path)| Op::AddPath(*id, Arc::clone(path)));
+        let ops = ops.chain(tables.stacks.iter().map(|(id, stack)| Op::AddStack(*id, stack.clone())));
+        let ops = ops.chain(tables.entries.iter().map(|(key, verdict)| Op::AddEntry(*key, *verdict)));
+        let ops = ops.chain(tables.addresses.iter().map(|(address, class)| Op::SetAddress(*address, *class)));
+        let ops = ops.chain(tables.nets.iter().map(|(range, class)| Op::AddNet(*range, *class)));
+        let ops = ops.chain(tables.l4.iter().map(|(matched, class)| Op::SetL4(*matched, *class)));
+        let ops = ops.chain(
+            tables.endpoints.iter().map(|(name, ports)| Op::SetEndpoint(Arc::clone(name), Arc::clone(ports))),
+        );
+        let mut result = Ok(());
+        for op in ops {
+            // Replayed into `self.tables`, which ends up equal to what it was.
+            result = result.and_then(|()| self.follow_op(&mut current, &mut changes, &op));
+            apply_op(&mut self.tables, &op);
+        }
+        result?;
+        let balance = changes.balance();
+        for map in Map::all() {
+            let used = balance.get(&map).map_or(0, |count| u32::try_from(*count).unwrap_or(0));
+            let size = (used * 2).max(self.settings.smallest_map).next_power_of_two();
+            changes.add_set(map.set(generation, size));
+            current.sizes.insert(map, size);
+            current.used.insert(map, used);
+        }
+        Ok((current, changes))
+    }
+
+    /// What the ops change in the kernel; also carries them out on `tables`. The flag: a sized map has no room.
+    fn follow(&mut self, current: &mut Current, ops: &[Op]) -> Result<(Changes, bool)> {
+        let mut changes = Changes::default();
+        let mut result = Ok(());
+        for op in ops {
+            result = result.and_then(|()| self.follow_op(current, &mut changes, op));
+            apply_op(&mut self.tables, op);
+        }
+        if let Err(error) = result {
+            self.behind = true;
+            return Err(error);
+        }
+        let full = changes.growth().iter().any(|(map, more)| {
+            map.shape() == Shape::Sized
+                && current.used.get(map).unwrap_or(&0) + more > *current.sizes.get(map).unwrap_or(&0)
+        });
+        for (map, difference) in changes.balance() {
+            let used = current.used.entry(map).or_insert(0);
+            *used = u32::try_from(i64::from(*used) + difference).unwrap_or(0);
+        }
+        Ok((changes, full))
+    }
+
+    /// Adds what one op changes to `changes`; `self.tables` is as before the op.
+    fn follow_op(&mut self, current: &mut Current, changes: &mut Changes, op: &Op) -> Result<()> {
+        let generation = current.generation;
+        match op {
+            Op::AddPath(id, _) => {
+                if !self.tables.paths.contains_key(id) {
+                    changes.add_counter(path_name(*id, generation));
+                }
+            }
+            Op::RemovePath(id) => {
+                for outcome in [Outcome::Allow, Outcome::Deny] {
+                    if current.log_chains.remove(&(*id, outcome)) {
+                        changes.remove_chain(log_name(*id, outcome, generation));
+                    }
+                }
+                if self.tables.paths.contains_key(id) {
+                    changes.remove_counter(path_name(*id, generation));
+                }
+            }
+            Op::AddStack(id, stack) => {
+                let logs = self.logs(stack.default.path);
+                changes.add_chain(stack::chain(*id, stack, logs, self.settings.log, generation));
+            }
+            Op::RemoveStack(id) => {
+                for (key, verdict) in self.tables.entries.range(entries_of(*id)) {
+                    let (map, element) = keys::entry(*key, *verdict, self.logs(verdict.path), generation);
+                    changes.remove(map, element);
+                }
+                if let Some(stack) = self.tables.stacks.get(id) {
+                    changes.remove_chain(stack_name(stack.direction, *id, generation));
+                }
+            }
+            Op::AddEntry(key, verdict) => {
+                self.forget_entry(*key, changes, generation);
+                self.add_entry(*key, *verdict, current, changes);
+            }
+            Op::RemoveEntry(key) => self.forget_entry(*key, changes, generation),
+            Op::SetAddress(address, class) => {
+                self.forget_address(address, changes);
+                let (map, element) = keys::address(*address, *class);
+                changes.add(map, element);
+            }
+            Op::RemoveAddress(address) => self.forget_address(address, changes),
+            Op::AddNet(range, class) => {
+                self.forget_net(range, changes);
+                keys::net(range, *class).into_iter().for_each(|(map, element)| changes.add(map, element));
+            }
+            Op::RemoveNet(range) => self.forget_net(range, changes),
+            Op::SetL4(matched, class) => {
+                self.forget_l4(matched, changes)?;
+                keys::l4(*matched, *class)?.into_iter().for_each(|(map, element)| changes.add(map, element));
+            }
+            Op::RemoveL4(matched) => self.forget_l4(matched, changes)?,
+            Op::SetEndpoint(interface, ports) => {
+                self.forget_endpoint(interface, current, changes);
+                let Some(index) = self.index_of(interface)? else {
+                    tracing::info!(%interface, "the interface is not there yet: its endpoint waits for it");
+                    return Ok(());
+                };
+                current.indexes.insert(Arc::clone(interface), index);
+                let placed = keys::endpoint(index, ports, generation);
+                placed.into_iter().for_each(|(map, element)| changes.add(map, element));
+            }
+            Op::RemoveEndpoint(interface) => self.forget_endpoint(interface, current, changes),
+        }
+        Ok(())
+    }
+
+    fn index_of(&mut self, interface: &str) -> Result<Option<u32>> {
+        Ok(self.links.link(LinkRef::Name(interface))?.map(|link| link.index))
+    }
+
+    /// Whether packets of the path are logged.
+    pub(super) fn logs(&self, path: PathId) -> bool {
+        self.tables.paths.get(&path).is_some_and(|path| !path.logged.is_empty())
+    }
+
+    fn add_entry(&self, key: EntryKey, verdict: Verdict, current: &mut Current, changes: &mut Changes) {
+        let logs = self.logs(verdict.path);
+        if logs && current.log_chains.insert((verdict.path, verdict.outcome)) {
+            let log = self.settings.log;
+            changes.add_chain(stack::log_chain(verdict.path, verdict.outcome, log, current.generation));
+        }
+        let (map, element) = keys::entry(key, verdict, logs, current.generation);
+        changes.add(map, element);
+    }
+
+    fn forget_entry(&self, key: EntryKey, changes: &mut Changes, generation: Generation) {
+        if let Some(verdict) = self.tables.entries.get(&key) {
+            let (map, element) = keys::entry(key, *verdict, self.logs(verdict.path), generation);
+            changes.remove(map, element);
+        }
+    }
+
+    fn forget_address(&self, address: &std::net::IpAddr, changes: &mut Changes) {
+        if let Some(class) = self.tables.addresses.get(address) {
+            let (map, element) = keys::address(*address, *class);
+            changes.remove(map, element);
+        }
+    }
+
+    fn forget_net(&self, range: &tortie_dataplane::flat::AddressRange, changes: &mut Changes) {
+        if let Some(class) = self.tables.nets.get(range) {
+            keys::net(range, *class).into_iter().for_each(|(map, element)| changes.remove(map, element));
+        }
+    }
+
+    fn forget_l4(&self, matched: &tortie_dataplane::flat::L4Match, changes: &mut Changes) -> Result<()> {
+        if let Some(class) = self.tables.l4.get(matched) {
+            keys::l4(*matched, *class)?.into_iter().for_each(|(map, element)| changes.remove(map, element));
+        }
+        Ok(())
+    }
+
+    fn forget_endpoint(&self, interface: &str, current: &mut Current, changes: &mut Changes) {
+        let Some(index) = current.indexes.remove(interface) else { return };
+        if let Some(ports) = self.tables.endpoints.get(interface) {
+            let placed = keys::endpoint(index, ports, current.generation);
+            placed.into_iter().for_each(|(map, element)| changes.remove(map, element));
+        }
+    }
+}
+
+/// The keys of a stack's entries.
+pub(super) fn entries_of(stack: StackId) -> std::ops::RangeInclusive<EntryKey> {
+    // `L4Key::Any` and the highest class are the last in order.
+    EntryKey {
+        stack,
+        class: ClassId(0),
+        l4: L4Key::Class(tortie_dataplane::flat::L4ClassId { protocol: 0, index: 0 }),
+    }..=EntryKey { stack, class: ClassId(u16::MAX), l4: L4Key::Any }
+}
+
+/// Carries an op out; a removed stack takes time by its own entries, not by all there are.
+fn apply_op(tables: &mut Tables, op: &Op) {
+    if let Op::RemoveStack(id) = op {
+        let keys: Vec<EntryKey> = tables.entries.range(entries_of(*id)).map(|(key, _)| *key).collect();
+        keys.iter().for_each(|key| {
+            tables.entries.remove(key);
+        });
+        tables.stacks.remove(id);
+    } else {
+        tables.apply(op);
+    }
+}

@@ -1,0 +1,130 @@
+//! The chain of a stack: the other side's class, then the lookups that the stack needs, then its default.
+//!
+//! The mark carries stack and class, the priority the L4 class ([`super::keys`]). A map's miss ends its rule, a hit
+//! counts and goes on to the verdict; allowing is `return`, because the other side is asked after.
+
+use super::keys::{self, log_name, mark, path_name, stack_name};
+use super::layout::{Fate, Generation, Level, Map};
+use super::phrases::{self as say, Address, rule};
+use super::settings::LogTarget;
+use crate::expression::{Expression, Verdict};
+use crate::object::{Chain, Rule};
+use tortie_api::policy::Direction;
+use tortie_dataplane::flat::{self, ClassId, Levels, Outcome, PathId, StackChain, StackId};
+
+/// Bytes of a logged packet: the headers and a little more.
+const SNAP_LENGTH: u32 = 128;
+
+/// The chain of a stack; `default_logs` says whether its default's path has Log rules.
+#[must_use]
+pub fn chain(
+    id: StackId,
+    stack: &StackChain,
+    default_logs: bool,
+    log: LogTarget,
+    generation: Generation,
+) -> (Chain, Vec<Rule>) {
+    let StackChain { direction, family: _, levels, default } = stack;
+    let Levels { class_l4, class_protocol, class_any, any_l4, any_protocol, allow, deny, log: logs } =
+        *levels;
+    let fates: Vec<Fate> = [(Fate::Allow, allow), (Fate::Deny, deny), (Fate::Log, logs)]
+        .into_iter()
+        .filter_map(|(fate, present)| present.then_some(fate))
+        .collect();
+    let mut rules = Vec::new();
+    if class_l4 || class_protocol || class_any {
+        rules.extend(class(id, stack, generation));
+        for (level, present) in
+            [(Level::L4, class_l4), (Level::Protocol, class_protocol), (Level::Any, class_any)]
+        {
+            if present {
+                rules.extend(lookups(level, &fates, generation));
+            }
+        }
+    }
+    if any_l4 || any_protocol {
+        // meta mark set 0x0011ffff
+        rules.push(rule([say::set_mark(mark(id, ClassId::ANY))]));
+        for (level, present) in [(Level::L4, any_l4), (Level::Protocol, any_protocol)] {
+            if present {
+                rules.extend(lookups(level, &fates, generation));
+            }
+        }
+    }
+    rules.push(end(*default, default_logs, log, generation));
+    (Chain::regular(stack_name(*direction, id, generation)), rules)
+}
+
+/// The other side's class and the stack's id into the mark.
+fn class(id: StackId, stack: &StackChain, generation: Generation) -> Vec<Rule> {
+    let other = match stack.direction {
+        Direction::Ingress => Address::Source,
+        Direction::Egress => Address::Destination,
+    };
+    let by_address = Map::Address(stack.family).name(generation);
+    let by_net = Map::Net(stack.family).name(generation);
+    vec![
+        // meta mark set 0x00000000
+        rule([say::set_mark(0)]),
+        // meta mark set ip saddr map @address4.3
+        rule([say::set_mark_by_address(other, stack.family, by_address)]),
+        // meta mark 0x00000000 meta mark set ip saddr map @net4.3
+        rule([say::mark_is(0), say::set_mark_by_address(other, stack.family, by_net)]),
+        // meta mark set meta mark & 0x0000ffff | 0x00110000
+        rule([say::mask_mark(0xffff, mark(id, ClassId::NONE))]),
+    ]
+}
+
+fn lookups(level: Level, fates: &[Fate], generation: Generation) -> Vec<Rule> {
+    fates
+        .iter()
+        .map(|fate| {
+            let map = Map::Entry(level, *fate).name(generation);
+            let key = say::entry_key(level);
+            match fate {
+                // counter name meta mark . meta priority map @allow_l4.3 return
+                Fate::Allow => rule([key, say::count_by(map), say::verdict(Verdict::Return)]),
+                // counter name meta mark . meta priority map @deny_l4.3 drop
+                Fate::Deny => rule([key, say::count_by(map), say::verdict(Verdict::Drop)]),
+                // meta mark . meta priority vmap @log_l4.3
+                Fate::Log => rule([key, say::verdict_by(map)]),
+            }
+        })
+        .collect()
+}
+
+/// log prefix "log_deny5.3" group 9 snaplen 128 counter name "path5.3" drop
+fn end(verdict: flat::Verdict, logs: bool, log: LogTarget, generation: Generation) -> Rule {
+    let flat::Verdict { outcome, path } = verdict;
+    let mut phrases = Vec::new();
+    if logs {
+        phrases.push(vec![log_expression(path, outcome, log, generation)]);
+    }
+    phrases.push(say::count(path_name(path, generation)));
+    phrases.push(say::verdict(match outcome {
+        Outcome::Allow => Verdict::Return,
+        Outcome::Deny => Verdict::Drop,
+    }));
+    rule(phrases)
+}
+
+/// The chain that entries of a path with Log rules lead to.
+#[must_use]
+pub fn log_chain(
+    path: PathId,
+    outcome: Outcome,
+    log: LogTarget,
+    generation: Generation,
+) -> (Chain, Vec<Rule>) {
+    let verdict = flat::Verdict { outcome, path };
+    (Chain::regular(keys::log_name(path, outcome, generation)), vec![end(verdict, true, log, generation)])
+}
+
+fn log_expression(path: PathId, outcome: Outcome, log: LogTarget, generation: Generation) -> Expression {
+    let prefix = log_name(path, outcome, generation);
+    match log {
+        LogTarget::Group(group) => Expression::Log { group, prefix, snap_length: SNAP_LENGTH },
+        // The kernel puts nothing between the prefix and the packet.
+        LogTarget::Kernel => Expression::KernelLog { prefix: format!("{prefix} ") },
+    }
+}

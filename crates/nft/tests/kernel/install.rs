@@ -1,0 +1,144 @@
+//! The flat table as a whole: closed first, installed, listed, loaded again, changed, retired.
+
+use crate::support::tables::*;
+use crate::support::{comparable, list_ruleset, namespace, run, run_with_input};
+use std::net::IpAddr;
+use tortie_api::policy::Direction;
+use tortie_dataplane::flat::*;
+use tortie_dataplane::policy::Family;
+use tortie_netlink::rtnetlink::link::{VethEnd, VethPair};
+use tortie_netlink::{OwnedNamespace, Rtnetlink};
+use tortie_nft::flat::{Closed, Flat, Ownership, Settings};
+
+/// A namespace with the interfaces cali1 and cali2, and a driver that does not own its table, so that the `nft`
+/// program may play the foreigner.
+fn open(label: &str) -> (OwnedNamespace, Flat) {
+    let namespace = namespace(label);
+    let flat = namespace
+        .run(|| {
+            let pair = VethPair {
+                near: VethEnd { name: "cali1", ..VethEnd::default() },
+                far: VethEnd { name: "cali2", ..VethEnd::default() },
+                ..VethPair::default()
+            };
+            Rtnetlink::open().unwrap().create_veth(&pair).unwrap();
+            Flat::open(Settings { owned: Ownership::Never, ..Settings::default() }).unwrap()
+        })
+        .unwrap();
+    (namespace, flat)
+}
+
+/// Something of everything.
+pub fn mk_tables() -> Tables {
+    let mut tables = Tables::default();
+    for (path, logs) in [(1, false), (2, false), (3, true), (4, true)] {
+        tables.paths.insert(PathId(path), mk_path(path, logs));
+    }
+    let any = |name: &str| -> IpAddr { name.parse().unwrap() };
+    for (id, direction, family) in [
+        (1, Direction::Ingress, Family::V4),
+        (2, Direction::Ingress, Family::V6),
+        (3, Direction::Egress, Family::V4),
+        (4, Direction::Egress, Family::V6),
+    ] {
+        let mut stack = mk_stack(direction, family, deny(1));
+        stack.levels.log = true;
+        tables.stacks.insert(StackId(id), stack);
+        let class = ClassId(7);
+        for (key, verdict) in [
+            (entry(id, class, L4Key::Class(l4(6, 1))), allow(2)),
+            (entry(id, class, L4Key::Class(l4(6, 2))), deny(2)),
+            (entry(id, class, L4Key::Class(l4(1, 1))), allow(3)),
+            (entry(id, class, L4Key::Protocol(17)), allow(2)),
+            (entry(id, class, L4Key::Any), deny(4)),
+            (entry(id, ClassId::ANY, L4Key::Class(l4(6, 1))), deny(2)),
+            (entry(id, ClassId::ANY, L4Key::Protocol(132)), allow(2)),
+        ] {
+            tables.entries.insert(key, verdict);
+        }
+    }
+    tables.addresses.insert(any("10.65.0.2"), ClassId(7));
+    tables.addresses.insert(any("10.65.0.3"), ClassId::NONE);
+    tables.addresses.insert(any("fd65::2"), ClassId(7));
+    for (first, last, class) in [
+        ("10.0.0.0", "10.0.255.255", 8),
+        ("10.1.0.0", "10.1.255.255", 9),
+        ("192.168.0.0", "255.255.255.255", 10),
+        ("fd00::", "fd00::ffff", 8),
+    ] {
+        tables.nets.insert(AddressRange { first: any(first), last: any(last) }, ClassId(class));
+    }
+    for (matched, class) in [
+        (L4Match::Port { protocol: 6, port: 80 }, l4(6, 1)),
+        (L4Match::Port { protocol: 132, port: 80 }, l4(132, 1)),
+        (L4Match::PortRange { protocol: 6, first: 8000, last: 8999 }, l4(6, 2)),
+        (L4Match::PortRange { protocol: 6, first: 9000, last: 65535 }, l4(6, 3)),
+        (L4Match::PortRange { protocol: 17, first: 0, last: 1023 }, l4(17, 1)),
+        (L4Match::Icmp { protocol: 1, icmp_type: 8, code: 0 }, l4(1, 1)),
+        (L4Match::IcmpType { protocol: 1, icmp_type: 3 }, l4(1, 2)),
+        (L4Match::Icmp { protocol: 58, icmp_type: 128, code: 0 }, l4(58, 1)),
+        (L4Match::IcmpType { protocol: 58, icmp_type: 1 }, l4(58, 2)),
+    ] {
+        tables.l4.insert(matched, class);
+    }
+    let mut endpoint = (*mk_endpoint(&[any("10.65.0.1"), any("fd65::1")], (1, 2), (3, 4))).clone();
+    endpoint.allowed_sources =
+        ["10.70.0.0/16", "10.70.1.0/24", "fd70::/64"].map(|net| net.parse().unwrap()).into();
+    tables.endpoints.insert("cali1".into(), endpoint.clone().into());
+    let own = [(any("10.65.0.1"), StackId(1)), (any("fd65::1"), StackId(2))];
+    endpoint.ingress_v4 = Dispatch::ByAddress(own.into());
+    endpoint.ingress_v6 = Dispatch::ByAddress(own.into());
+    endpoint.egress_v6 = Dispatch::Drop;
+    tables.endpoints.insert("cali2".into(), endpoint.into());
+    tables
+}
+
+#[test]
+fn the_closed_table_comes_first_and_disturbs_no_table_of_ours() {
+    let (namespace, mut flat) = open("closed");
+    assert_eq!(flat.install_closed().unwrap(), Closed::Installed);
+    let listing = list_ruleset(&namespace);
+    assert!(listing.contains("iifname \"cali*\" counter name \"dropped_closed\" drop"), "{listing}");
+    assert_eq!(flat.install_closed().unwrap(), Closed::Judging);
+    assert_eq!(list_ruleset(&namespace), listing);
+    flat.install(mk_tables()).unwrap();
+    let listing = list_ruleset(&namespace);
+    assert_eq!(flat.install_closed().unwrap(), Closed::Judging);
+    assert_eq!(list_ruleset(&namespace), listing);
+    run(&namespace, "nft", &["flush", "chain", "inet", "tortie", "forward"]);
+    assert_eq!(flat.install_closed().unwrap(), Closed::Installed);
+}
+
+#[test]
+fn a_table_of_our_name_that_is_not_ours_is_left_alone() {
+    let (namespace, mut flat) = open("foreign");
+    run(&namespace, "nft", &["add", "table", "inet", "tortie"]);
+    let error = flat.install_closed().unwrap_err().to_string();
+    assert!(error.contains("inet tortie") && error.contains("not ours"), "{error}");
+}
+
+#[test]
+fn the_listing_of_the_whole_table_reads_well_and_loads_again() {
+    let (first, mut flat) = open("whole");
+    flat.install(mk_tables()).unwrap();
+    let listing = list_ruleset(&first);
+    if std::env::var_os("TORTIE_SHOW").is_some() {
+        println!("{listing}");
+    }
+    for line in [
+        "comment \"tortie flat 1\"",
+        "iif . ip saddr @source4.1 accept",
+        "meta priority set meta l4proto . th dport map @l4_port.1",
+        "meta mark set meta mark & 0x0001ffff | 0x00010000",
+        "\"cali1\" . 10.70.0.0/16",
+        "counter name meta mark . meta priority map @allow_l4.1 return",
+        "counter name meta mark . meta l4proto map @deny_protocol.1 drop",
+        "meta mark vmap @log_any.1",
+        "log prefix \"log_deny4.1\" group 9 snaplen 128 counter name \"path4.1\" drop",
+    ] {
+        assert!(listing.contains(line), "{line} is not in\n{listing}");
+    }
+    let (second, _driver) = open("again");
+    run_with_input(&second, "nft", &["-f", "-"], &listing);
+    assert_eq!(comparable(&list_ruleset(&second)), comparable(&listing));
+}
