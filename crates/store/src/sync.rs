@@ -6,15 +6,18 @@
 //!        '---- the history is gone: again, and Delete for what went meanwhile
 //! ```
 //! An object that cannot be read becomes an event too, never silence. The profile that always exists is told like a stored
-//! one. Nothing is interpreted or derived here. Next hop: the agent's core, and through it the calculation.
+//! one. Kubernetes' policies come in Calico's form; nothing else is interpreted or derived here. Next hop: the agent's
+//! core, and through it the calculation.
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
+use tortie_api::kubernetes::{KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy};
 use tortie_api::resource::Resource;
 
 use crate::resources::{DEFAULT_ALLOW_PROFILE, default_allow_profile};
@@ -23,8 +26,8 @@ use crate::{Change, Datastore, Error, KeyValue, List, Result, Revision, Watch, k
 /// How many objects one call returns at most while listing.
 const PAGE: usize = 1_000;
 
-/// The stream of events. It begins at the first call of [`Sync::next`].
-pub struct Sync {
+/// The stream of events. It begins at the first call of [`Feed::next`].
+pub struct Feed {
     store: Arc<dyn Datastore>,
     state: State,
     /// What the receiver believes to exist, and the revision that it was told.
@@ -48,10 +51,10 @@ impl State {
     }
 }
 
-impl Sync {
+impl Feed {
     /// The events of `store`.
-    pub fn new(store: Arc<dyn Datastore>) -> Sync {
-        Sync { store, state: State::start(), told: HashMap::new(), in_sync: false }
+    pub fn new(store: Arc<dyn Datastore>) -> Feed {
+        Feed { store, state: State::start(), told: HashMap::new(), in_sync: false }
     }
 
     /// Go on with another store, or the same one opened again: what it doesn't have is reported as deleted, after its
@@ -70,7 +73,7 @@ impl Sync {
         }
     }
 
-    /// A descriptor that polls readable when [`Sync::next`] should be called; `None` while it has something to say at
+    /// A descriptor that polls readable when [`Feed::next`] should be called; `None` while it has something to say at
     /// once.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
@@ -84,7 +87,7 @@ impl Sync {
     ///
     /// # Errors
     /// Those of the datastore; nothing is lost, the call may be repeated. After [`Error::Replaced`] the store has to be
-    /// opened again, see [`Sync::reopen`].
+    /// opened again, see [`Feed::reopen`].
     pub fn next(&mut self, timeout: Duration) -> Result<Vec<Event>> {
         match &mut self.state {
             State::Listing { .. } => self.list(),
@@ -170,18 +173,52 @@ impl Sync {
 
 /// The identity at a key, if its kind takes part.
 fn taking_part(key: &str) -> Option<ResourceKey> {
-    keys::parse_resource(key).filter(|id| Resource::KINDS.contains(&id.kind))
+    keys::parse_resource(key).filter(|id| Resource::KINDS.contains(&id.kind) || is_converted(id.kind))
+}
+
+/// Kinds that are told in another form than they are stored in.
+fn is_converted(kind: Kind) -> bool {
+    matches!(kind, Kind::KubernetesNetworkPolicy | Kind::KubernetesClusterNetworkPolicy)
 }
 
 /// What a stored object is to the receiver. Its identity is its key's, whatever its JSON says.
 fn upsert(id: ResourceKey, kv: &KeyValue) -> Event {
-    let error = match Resource::from_json(id.kind, &kv.value) {
+    let resource = match id.kind {
+        Kind::KubernetesNetworkPolicy => convert(&kv.value, |policy: KubernetesNetworkPolicy| {
+            let conversion = policy.convert().map_err(|error| error.to_string())?;
+            Ok((conversion.error(), Resource::KubernetesNetworkPolicy(Arc::new(conversion.policy))))
+        }),
+        Kind::KubernetesClusterNetworkPolicy => {
+            convert(&kv.value, |policy: KubernetesClusterNetworkPolicy| {
+                let conversion = policy.convert().map_err(|error| error.to_string())?;
+                Ok((
+                    conversion.error(),
+                    Resource::KubernetesClusterNetworkPolicy(Arc::new(conversion.policy)),
+                ))
+            })
+        }
+        kind => Resource::from_json(kind, &kv.value).map_err(|error| error.to_string()),
+    };
+    let error = match resource {
         Ok(resource) if resource.key() == id => return Event::Upsert(resource),
         Ok(resource) => format!("the stored object says that it is {}", resource.key()),
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
     tracing::warn!(%id, %error, "a stored object cannot be read");
     Event::Unreadable { key: id, json: serde_json::from_slice(&kv.value).ok(), error }
+}
+
+/// Read a Kubernetes policy and convert it. A rule that can't be converted opens nothing, so the rest of its policy counts.
+fn convert<P: DeserializeOwned>(
+    json: &[u8],
+    convert: impl FnOnce(P) -> Result<(Option<String>, Resource), String>,
+) -> Result<Resource, String> {
+    let policy = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let (faults, resource) = convert(policy)?;
+    if let Some(faults) = faults {
+        tracing::warn!(policy = %resource.key(), %faults, "a rule cannot be converted and allows nothing");
+    }
+    Ok(resource)
 }
 
 fn default_allow_event() -> Option<Event> {
@@ -251,7 +288,7 @@ mod tests {
         }
 
         /// Take events until there are none.
-        fn drain(&mut self, sync: &mut Sync) {
+        fn drain(&mut self, sync: &mut Feed) {
             loop {
                 let listing = sync.fd().is_none();
                 let events = sync.next(Duration::ZERO).unwrap();
@@ -269,7 +306,7 @@ mod tests {
         put_tier(&*store, "a", 1);
         store.put("/calico/resources/v3/projectcalico.org/bgppeers/p", b"{}").unwrap();
         store.put("/calico/ipam/v2/config", b"{}").unwrap();
-        let (mut sync, mut receiver) = (Sync::new(Arc::clone(&store)), Receiver::default());
+        let (mut sync, mut receiver) = (Feed::new(Arc::clone(&store)), Receiver::default());
         receiver.drain(&mut sync);
         assert_eq!(receiver.events, ["+Profile(projectcalico-default-allow)", "+Tier(a)", "InSync"]);
         receiver.events.clear();
@@ -287,7 +324,7 @@ mod tests {
         store.put(&tier_key("broken"), b"{not json").unwrap();
         store.put(&tier_key("wrong"), br#"{"metadata":{"name":"wrong"},"spec":{"order":"high"}}"#).unwrap();
         store.put(&tier_key("liar"), br#"{"metadata":{"name":"other"},"spec":{"order":1}}"#).unwrap();
-        let (mut sync, mut receiver) = (Sync::new(Arc::clone(&store)), Receiver::default());
+        let (mut sync, mut receiver) = (Feed::new(Arc::clone(&store)), Receiver::default());
         receiver.drain(&mut sync);
         assert_eq!(
             receiver.events[1..],
@@ -300,12 +337,36 @@ mod tests {
     }
 
     #[test]
+    fn kubernetes_policies_are_told_in_calicos_form() {
+        let (_directory, store) = mk_store();
+        let id = ResourceKey::namespaced(Kind::KubernetesNetworkPolicy, "shop", "web");
+        let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}});
+        store.put(&keys::resource(&id), policy.to_string().as_bytes()).unwrap();
+        let subject =
+            json!({"metadata": {"name": "bad"}, "spec": {"tier": "Nobility", "subject": {"namespaces": {}}}});
+        let bad = ResourceKey::cluster(Kind::KubernetesClusterNetworkPolicy, "bad");
+        store.put(&keys::resource(&bad), subject.to_string().as_bytes()).unwrap();
+        let mut sync = Feed::new(store);
+        let events = sync.next(Duration::ZERO).unwrap();
+        let told = events.iter().find_map(|event| match event {
+            Event::Upsert(Resource::KubernetesNetworkPolicy(policy)) => Some(policy),
+            _ => None,
+        });
+        let told = told.unwrap();
+        assert_eq!(told.key, id);
+        assert!(told.spec.selector.contains("app == 'web'"), "{}", told.spec.selector);
+        assert!(events.iter().any(|event| matches!(event, Event::Unreadable { key, .. } if *key == bad)));
+    }
+
+    #[test]
     fn after_a_compaction_the_difference_is_told_and_nothing_twice() {
         let (_directory, store) = mk_store();
         for (name, order) in [("same", 1), ("changed", 1), ("gone", 1)] {
             put_tier(&*store, name, order);
         }
-        let (mut sync, mut receiver) = (Sync::new(Arc::clone(&store)), Receiver::default());
+        let (mut sync, mut receiver) = (Feed::new(Arc::clone(&store)), Receiver::default());
         receiver.drain(&mut sync);
         receiver.events.clear();
         put_tier(&*store, "changed", 2);
@@ -323,7 +384,7 @@ mod tests {
         for number in 0..2_300 {
             put_tier(&*store, &format!("t{number:04}"), 0);
         }
-        let (mut sync, mut receiver) = (Sync::new(Arc::clone(&store)), Receiver::default());
+        let (mut sync, mut receiver) = (Feed::new(Arc::clone(&store)), Receiver::default());
         let mut expected: HashMap<String, i64> = (0..2_300).map(|n| (format!("Tier(t{n:04})"), 0)).collect();
         for round in 1..6 {
             receiver.take(sync.next(Duration::ZERO).unwrap());
@@ -345,7 +406,7 @@ mod tests {
     fn after_another_store_was_opened_only_its_objects_remain() {
         let (_directory, store) = mk_store();
         put_tier(&*store, "old", 1);
-        let (mut sync, mut receiver) = (Sync::new(Arc::clone(&store)), Receiver::default());
+        let (mut sync, mut receiver) = (Feed::new(Arc::clone(&store)), Receiver::default());
         receiver.drain(&mut sync);
         let (_other_directory, other) = mk_store();
         // At the same revision as the old one, and yet another object.
