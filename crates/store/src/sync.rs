@@ -14,10 +14,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
-use tortie_api::kubernetes::{KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy};
 use tortie_api::resource::Resource;
 
 use crate::resources::{DEFAULT_ALLOW_PROFILE, default_allow_profile};
@@ -173,52 +171,18 @@ impl Feed {
 
 /// The identity at a key, if its kind takes part.
 fn taking_part(key: &str) -> Option<ResourceKey> {
-    keys::parse_resource(key).filter(|id| Resource::KINDS.contains(&id.kind) || is_converted(id.kind))
-}
-
-/// Kinds that are told in another form than they are stored in.
-fn is_converted(kind: Kind) -> bool {
-    matches!(kind, Kind::KubernetesNetworkPolicy | Kind::KubernetesClusterNetworkPolicy)
+    keys::parse_resource(key).filter(|id| Resource::KINDS.contains(&id.kind))
 }
 
 /// What a stored object is to the receiver. Its identity is its key's, whatever its JSON says.
 fn upsert(id: ResourceKey, kv: &KeyValue) -> Event {
-    let resource = match id.kind {
-        Kind::KubernetesNetworkPolicy => convert(&kv.value, |policy: KubernetesNetworkPolicy| {
-            let conversion = policy.convert().map_err(|error| error.to_string())?;
-            Ok((conversion.error(), Resource::KubernetesNetworkPolicy(Arc::new(conversion.policy))))
-        }),
-        Kind::KubernetesClusterNetworkPolicy => {
-            convert(&kv.value, |policy: KubernetesClusterNetworkPolicy| {
-                let conversion = policy.convert().map_err(|error| error.to_string())?;
-                Ok((
-                    conversion.error(),
-                    Resource::KubernetesClusterNetworkPolicy(Arc::new(conversion.policy)),
-                ))
-            })
-        }
-        kind => Resource::from_json(kind, &kv.value).map_err(|error| error.to_string()),
-    };
-    let error = match resource {
+    let error = match Resource::from_json(id.kind, &kv.value) {
         Ok(resource) if resource.key() == id => return Event::Upsert(resource),
         Ok(resource) => format!("the stored object says that it is {}", resource.key()),
-        Err(error) => error,
+        Err(error) => error.to_string(),
     };
     tracing::warn!(%id, %error, "a stored object cannot be read");
     Event::Unreadable { key: id, json: serde_json::from_slice(&kv.value).ok(), error }
-}
-
-/// Read a Kubernetes policy and convert it. A rule that can't be converted opens nothing, so the rest of its policy counts.
-fn convert<P: DeserializeOwned>(
-    json: &[u8],
-    convert: impl FnOnce(P) -> Result<(Option<String>, Resource), String>,
-) -> Result<Resource, String> {
-    let policy = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    let (faults, resource) = convert(policy)?;
-    if let Some(faults) = faults {
-        tracing::warn!(policy = %resource.key(), %faults, "a rule cannot be converted and allows nothing");
-    }
-    Ok(resource)
 }
 
 fn default_allow_event() -> Option<Event> {
