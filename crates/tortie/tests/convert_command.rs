@@ -79,6 +79,12 @@ fn it_fails_if_nothing_converts_and_says_why_of_each_document() {
             "expected a NetworkPol",
         ),
         ("kind: Nonsense\napiVersion: v1\n", "unknown resource type (Nonsense)"),
+        // A condition misspelled is no condition, and the rule would be open to all.
+        (
+            "kind: NetworkPolicy\napiVersion: networking.k8s.io/v1\nmetadata: {name: p, namespace: n}\n\
+             spec: {podSelector: {}, ingress: [{form: [{podSelector: {}}]}]}\n",
+            "spec.ingress[0].form: field in document is not recognized",
+        ),
         ("a: [", "error converting YAML to JSON"),
         (
             "kind: ClusterNetworkPolicy\napiVersion: policy.networking.k8s.io/v1alpha2\nmetadata: {name: p}\n\

@@ -3,8 +3,9 @@
 //! ```text
 //! text -> yaml::tree -> documents (lists opened) -> convert (by the kind's shape) -> Object
 //! ```
-//! Strict for Calico's kinds: an unknown field is a fault. Kubernetes' own kinds keep the fields
-//! that policy doesn't read. All faults of a text are found, each with its place. What the values
+//! Strict for Calico's kinds and Kubernetes' policies: an unknown field is a fault, since a
+//! condition that is lost would open something. Kubernetes' other kinds keep the fields that
+//! policy doesn't read. All faults of a text are found, each with its place. What the values
 //! mean isn't asked here: the next hops are `defaults` and `validate`.
 
 mod convert;
@@ -114,7 +115,7 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
         );
         return Document { subject, object: None, faults: vec![fault] };
     };
-    let strict = kind.api() == Api::Calico;
+    let strict = matches!(kind.api(), Api::Calico | Api::Networking | Api::NetworkPolicyApi);
     let (json, places, mut faults) = convert::convert(node, registry::shape(kind), path.clone(), strict);
     let mut json = json.unwrap_or_default();
     if let Value::Object(object) = &mut json {

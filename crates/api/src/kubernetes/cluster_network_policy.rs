@@ -20,11 +20,11 @@ go_struct! {
     /// What the cluster's administrator says of all namespaces.
     KubernetesClusterNetworkPolicySpec as "ClusterNetworkPolicySpec" {
         /// `Admin`, before the namespaces' own policies, or `Baseline`, after them.
-        tier: String = "tier",
+        tier: String = "tier" always,
         /// 0 to 1000; lower goes first.
-        priority: i64 = "priority",
+        priority: i64 = "priority" always,
         /// The pods that it applies to.
-        subject: ClusterNetworkPolicySubject = "subject",
+        subject: ClusterNetworkPolicySubject = "subject" always,
         /// Rules for what they receive, the first that matches decides.
         ingress: Vec<ClusterNetworkPolicyIngressRule> = "ingress",
         /// Rules for what they send, the first that matches decides.
@@ -48,9 +48,9 @@ go_struct! {
     /// Pods of namespaces, both by labels.
     NamespacedPods as "NamespacedPod" {
         /// The namespaces; empty for all.
-        namespace_selector: LabelSelector = "namespaceSelector",
+        namespace_selector: LabelSelector = "namespaceSelector" always,
         /// Their pods; empty for all.
-        pod_selector: LabelSelector = "podSelector",
+        pod_selector: LabelSelector = "podSelector" always,
     }
 
     /// What to do with something received.
@@ -58,9 +58,9 @@ go_struct! {
         /// For people, 100 characters at most.
         name: String = "name",
         /// `Accept`, `Deny` or `Pass`.
-        action: String = "action",
+        action: String = "action" always,
         /// From any of these; one at least.
-        from: Vec<ClusterNetworkPolicyIngressPeer> = "from",
+        from: Vec<ClusterNetworkPolicyIngressPeer> = "from" always,
         /// Over any of these; none for anything.
         protocols: Vec<ClusterNetworkPolicyProtocol> = "protocols",
     }
@@ -70,9 +70,9 @@ go_struct! {
         /// For people, 100 characters at most.
         name: String = "name",
         /// `Accept`, `Deny` or `Pass`.
-        action: String = "action",
+        action: String = "action" always,
         /// To any of these; one at least.
-        to: Vec<ClusterNetworkPolicyEgressPeer> = "to",
+        to: Vec<ClusterNetworkPolicyEgressPeer> = "to" always,
         /// Over any of these; none for anything.
         protocols: Vec<ClusterNetworkPolicyProtocol> = "protocols",
     }
@@ -129,9 +129,9 @@ go_struct! {
     /// Ports in a row.
     PortNumbers as "PortRange" {
         /// The first.
-        start: i64 = "start",
+        start: i64 = "start" always,
         /// The last.
-        end: i64 = "end",
+        end: i64 = "end" always,
     }
 }
 

@@ -21,9 +21,9 @@ go_struct! {
     /// A condition on one label.
     LabelSelectorRequirement {
         /// The label's name.
-        key: String = "key",
+        key: String = "key" always,
         /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
-        operator: String = "operator",
+        operator: String = "operator" always,
         /// For `In` and `NotIn`.
         values: Vec<String> = "values",
     }

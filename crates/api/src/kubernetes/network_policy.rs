@@ -18,7 +18,7 @@ go_struct! {
     /// What pods of one namespace may receive and send.
     KubernetesNetworkPolicySpec as "NetworkPolicySpec" {
         /// The pods that it applies to; empty for all of the namespace.
-        pod_selector: LabelSelector = "podSelector",
+        pod_selector: LabelSelector = "podSelector" always,
         /// What they may receive.
         ingress: Vec<NetworkPolicyIngressRule> = "ingress",
         /// What they may send.
@@ -66,7 +66,7 @@ go_struct! {
     /// Addresses of a network, some aside.
     IpBlock as "IPBlock" {
         /// The network.
-        cidr: String = "cidr",
+        cidr: String = "cidr" always,
         /// Networks inside of it that are not meant.
         except: Vec<String> = "except",
     }
