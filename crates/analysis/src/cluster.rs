@@ -93,7 +93,7 @@ struct Service {
     ports: HashSet<(IpAddr, u8, u16)>,
 }
 
-/// Something that could not be understood, and what stands in its place.
+/// Something that could not be understood. In its place stands what allows nothing more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {error}")]
 pub struct Fault {
@@ -151,7 +151,8 @@ impl Cluster {
         cluster
     }
 
-    /// Objects that could not be understood whole. They deny.
+    /// What could not be understood. A policy of Calico's, or a profile, is one Deny then; of a
+    /// policy of Kubernetes the rules that allow are missing, and those that don't deny everything.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -322,9 +323,13 @@ impl Cluster {
             let denied = enforcement.denied.contains(&key);
             let (policy, faults) = match resource {
                 Resource::NetworkPolicy(object) => Policy::namespaced(&key, &object.spec, denied),
-                Resource::KubernetesNetworkPolicy(object) => Policy::namespaced(&key, &object.spec, denied),
+                Resource::KubernetesNetworkPolicy(object) => {
+                    self.add_faults(&key, object.faults.iter().map(ToString::to_string).collect());
+                    Policy::namespaced(&key, &object.spec, denied)
+                }
                 Resource::GlobalNetworkPolicy(object) => Policy::global(&key, &object.spec, denied),
                 Resource::KubernetesClusterNetworkPolicy(object) => {
+                    self.add_faults(&key, object.faults.iter().map(ToString::to_string).collect());
                     Policy::global(&key, &object.spec, denied)
                 }
                 Resource::Tier(object) => {

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod convert;
+mod explain;
 mod selector;
 
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use clap::{Subcommand, ValueEnum};
 pub enum Command {
     /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
     Convert(convert::Arguments),
+    /// Says what policy does with a flow, and why.
+    Explain(explain::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
     Selector(selector::Arguments),
 }
@@ -24,6 +27,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Convert(arguments) => convert::run(arguments),
+            Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
         }
     }
