@@ -1,6 +1,7 @@
 //! Staged policies: evaluated for reports, never enforced.
 
 use crate::go_struct;
+use crate::kubernetes::{LabelSelector, NetworkPolicyEgressRule, NetworkPolicyIngressRule};
 use crate::meta::{Object, specs};
 use crate::policy::Rule;
 
@@ -75,11 +76,11 @@ go_struct! {
         /// `Set`, `Delete`, `Learn` or `Ignore`; empty for `Set`.
         staged_action: String = "stagedAction",
         /// The pods of the namespace that it applies to, a Kubernetes label selector.
-        pod_selector: Option<serde_json::Value> = "podSelector",
+        pod_selector: LabelSelector = "podSelector" always,
         /// Kubernetes' rules for packets to the pods.
-        ingress: Vec<serde_json::Value> = "ingress",
+        ingress: Vec<NetworkPolicyIngressRule> = "ingress",
         /// Kubernetes' rules for packets from the pods.
-        egress: Vec<serde_json::Value> = "egress",
+        egress: Vec<NetworkPolicyEgressRule> = "egress",
         /// `Ingress`, `Egress` or both.
         policy_types: Vec<String> = "policyTypes",
     }

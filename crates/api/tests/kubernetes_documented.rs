@@ -420,3 +420,26 @@ fn a_cluster_policy_whose_subject_or_tier_cannot_be_told_is_an_error() {
     let policy = cluster(json!({"tier": "Admin", "subject": {"namespaces": {"matchLabels": {"": "x"}}}}));
     assert!(matches!(policy.convert(), Err(ConversionError::Selector { .. })));
 }
+
+#[test]
+fn a_misspelled_condition_is_refused_in_a_policy_and_in_a_staged_one() {
+    for head in [
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy",
+        "apiVersion: projectcalico.org/v3\nkind: StagedKubernetesNetworkPolicy",
+    ] {
+        let text = |list: &str| {
+            format!(
+                "{head}\nmetadata: {{name: p, namespace: shop}}\nspec:\n  podSelector: {{}}\n  ingress:\n  \
+                 - {list}: [{{podSelector: {{matchLabels: {{app: web}}}}}}]\n"
+            )
+        };
+        let right = tortie_api::decode::decode(&text("from")).into_objects().unwrap();
+        assert_eq!(
+            right[0].json["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]["app"],
+            "web"
+        );
+        let faults = tortie_api::decode::decode(&text("form")).into_objects().unwrap_err();
+        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        assert_eq!((fault.field.as_str(), fault.line, fault.column), ("spec.ingress[0].form", 7, 5));
+    }
+}
