@@ -15,7 +15,7 @@ use tortie_api::resource::Resource;
 use tortie_api::selector::NAMESPACE_LABEL;
 
 use crate::derive;
-use crate::entity::{Role, Side, read_nets};
+use crate::entity::{Role, Side, read_net};
 use crate::policy::{Policy, Profile};
 use crate::stack::{Stacks, Tier, compare_orders};
 
@@ -152,8 +152,7 @@ impl Cluster {
     }
 
     /// What could not be understood. A policy of Calico's, or a profile, is one Deny then; of a
-    /// policy of Kubernetes the rules that allow are missing, and those that don't deny
-    /// everything. An endpoint or a network set is left out.
+    /// policy of Kubernetes the rules that allow are missing, and those that don't deny everything.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -230,13 +229,11 @@ impl Cluster {
                 Resource::Profile(object) => {
                     let (profile, faults) = Profile::read(&object.spec);
                     self.add_faults(&object.key(), faults);
-                    self.profiles.insert(object.metadata.name.as_str().into(), profile);
-                    continue;
+                    (object.metadata.name.clone(), profile)
                 }
                 _ => continue,
             };
-            // Profiles come first in the order of kinds: one that is stored stays.
-            self.profiles.entry(name.into()).or_insert(profile);
+            self.profiles.insert(name.into(), profile);
         }
     }
 
@@ -254,10 +251,7 @@ impl Cluster {
             .collect();
         for resource in resources {
             match resource {
-                Resource::WorkloadEndpoint(object) => {
-                    let read = derive::workload(object);
-                    self.add_endpoint(&object.key(), read);
-                }
+                Resource::WorkloadEndpoint(object) => self.endpoints.extend(derive::workload(object)),
                 Resource::Pod(object) => {
                     let name = (&*object.metadata.namespace, &*object.metadata.name);
                     if !pods_with_endpoint.contains(&name) {
@@ -265,8 +259,7 @@ impl Cluster {
                     }
                 }
                 Resource::HostEndpoint(object) if !enforcement.without_hosts => {
-                    let read = derive::host(object).map(Some);
-                    self.add_endpoint(&object.key(), read);
+                    self.endpoints.push(derive::host(object));
                 }
                 Resource::Node(object) => {
                     self.nodes.insert(object.metadata.name.clone(), derive::node_addresses(object));
@@ -308,10 +301,11 @@ impl Cluster {
                 }
                 _ => continue,
             };
-            match read_nets("spec.nets", nets) {
-                Ok(nets) => self.sets.push(Set { nets, labels }),
-                Err(error) => self.add_faults(&key, vec![error]),
-            }
+            let unread: Vec<String> = (nets.iter().filter(|net| read_net(net).is_none()))
+                .map(|net| format!("spec.nets: {net:?}: expected an address or a CIDR"))
+                .collect();
+            self.add_faults(&key, unread);
+            self.sets.push(Set { nets: nets.iter().filter_map(|net| read_net(net)).collect(), labels });
         }
     }
 
@@ -364,13 +358,6 @@ impl Cluster {
             tier.policies.sort_by(|left, right| {
                 compare_orders(left.order, right.order).then_with(|| left.tie().cmp(&right.tie()))
             });
-        }
-    }
-
-    fn add_endpoint(&mut self, key: &ResourceKey, read: Result<Option<Endpoint>, String>) {
-        match read {
-            Ok(endpoint) => self.endpoints.extend(endpoint),
-            Err(error) => self.add_faults(key, vec![error]),
         }
     }
 

@@ -1,1 +1,38 @@
 //! The incremental calculation: from resources to stacks and memberships of one node.
+//!
+//! ```text
+//!  Event --[Graph::apply]--> Graph --[Graph::flush]--> dataplane::policy::Update
+//! ```
+//! `store` tells the events, `classify` takes the updates. Pure: no sockets, files, clocks or
+//! threads. Not here: what a packet meets (`classify`), and what policy means (`analysis`, which
+//! says the same in another way and is never seen from here).
+
+mod book;
+mod compile;
+mod error;
+mod expression;
+mod graph;
+mod index;
+mod inheritance;
+mod intake;
+mod item;
+mod label;
+mod local;
+mod members;
+mod membership;
+mod parse;
+mod policy;
+mod postings;
+mod prefixes;
+mod profile;
+mod rule;
+mod selection;
+mod sets;
+mod stack;
+mod stats;
+mod symbol;
+mod tier;
+
+pub use error::{Fault, PolicyFault};
+pub use graph::{Config, Graph};
+pub use stats::Stats;

@@ -4,4 +4,3 @@
 mod encoder;
 mod install;
 mod support;
-mod verdicts;

@@ -1,0 +1,197 @@
+//! Which labels an item has from its place and its profiles.
+//!
+//! Items with the same profiles in the same namespace share one *group*, and the group's labels
+//! are worked out once: what the place forces on its items (namespace, orchestrator, service
+//! account), then the labels of the profiles, the first profile that has a label wins. When a
+//! profile's labels change, its groups are marked; the graph asks for them when it flushes.
+//! What a profile's rules say is not known here: see `profiles`.
+
+use roaring::RoaringBitmap;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::label::{self, Label, LabelList};
+use crate::symbol::Symbols;
+
+/// A profile by number: one that exists, or one that an item names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ProfileSlot(pub(crate) u32);
+
+/// A group by number, given again when it has no items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct GroupId(u32);
+
+/// Items that inherit the same.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    key: GroupKey,
+    inherited: LabelList,
+    items: RoaringBitmap,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct GroupKey {
+    profiles: Box<[ProfileSlot]>,
+    forced: LabelList,
+}
+
+impl Group {
+    /// The profiles, in the order in which items name them.
+    pub(crate) fn profiles(&self) -> &[ProfileSlot] {
+        &self.key.profiles
+    }
+
+    /// What the items inherit, sorted by name.
+    pub(crate) fn inherited(&self) -> &[Label] {
+        &self.inherited
+    }
+
+    /// The items' numbers.
+    pub(crate) fn items(&self) -> &RoaringBitmap {
+        &self.items
+    }
+}
+
+/// All groups, and the labels of all profiles.
+#[derive(Default)]
+pub(crate) struct Inheritance {
+    groups: Vec<Group>,
+    by_key: FxHashMap<GroupKey, GroupId>,
+    free: Vec<GroupId>,
+    profiles: FxHashMap<ProfileSlot, ProfileLabels>,
+    dirty: FxHashSet<GroupId>,
+}
+
+#[derive(Default)]
+struct ProfileLabels {
+    labels: LabelList,
+    groups: Vec<GroupId>,
+}
+
+/// A group whose labels changed.
+pub(crate) struct GroupChange {
+    /// Which one.
+    pub(crate) group: GroupId,
+    /// What its items inherited until now. The caller releases it when it is done.
+    pub(crate) before: LabelList,
+}
+
+impl Inheritance {
+    /// Adds an item to the group of those with the same profiles and forced labels. Takes the
+    /// hold on the forced labels over.
+    pub(crate) fn join(
+        &mut self,
+        item: u32,
+        profiles: Vec<ProfileSlot>,
+        forced: LabelList,
+        symbols: &mut Symbols,
+    ) -> GroupId {
+        let key = GroupKey { profiles: profiles.into(), forced };
+        let id = match self.by_key.get(&key) {
+            Some(id) => {
+                label::release(symbols, &key.forced);
+                *id
+            }
+            None => self.create(key, symbols),
+        };
+        self.groups[id.0 as usize].items.insert(item);
+        id
+    }
+
+    /// Takes an item out of its group.
+    pub(crate) fn leave(&mut self, item: u32, id: GroupId, symbols: &mut Symbols) {
+        let group = &mut self.groups[id.0 as usize];
+        group.items.remove(item);
+        if !group.items.is_empty() {
+            return;
+        }
+        let Group { key, inherited, items: _ } = std::mem::take(group);
+        self.by_key.remove(&key);
+        for profile in &key.profiles {
+            if let Some(labels) = self.profiles.get_mut(profile) {
+                labels.groups.retain(|other| *other != id);
+            }
+        }
+        label::release(symbols, &inherited);
+        label::release(symbols, &key.forced);
+        self.dirty.remove(&id);
+        self.free.push(id);
+    }
+
+    /// A group that has items.
+    pub(crate) fn group(&self, id: GroupId) -> &Group {
+        &self.groups[id.0 as usize]
+    }
+
+    /// Gives a profile other labels; none for a profile that doesn't exist. Takes the hold on
+    /// them over.
+    pub(crate) fn set_labels(&mut self, profile: ProfileSlot, labels: LabelList, symbols: &mut Symbols) {
+        let entry = self.profiles.entry(profile).or_default();
+        if entry.labels == labels {
+            label::release(symbols, &labels);
+        } else {
+            let before = std::mem::replace(&mut entry.labels, labels);
+            label::release(symbols, &before);
+            self.dirty.extend(&entry.groups);
+        }
+    }
+
+    /// Whether any item names the profile.
+    pub(crate) fn is_named(&self, profile: ProfileSlot) -> bool {
+        self.profiles.get(&profile).is_some_and(|labels| !labels.groups.is_empty())
+    }
+
+    /// Drops a profile that no item names and that doesn't exist.
+    pub(crate) fn forget(&mut self, profile: ProfileSlot, symbols: &mut Symbols) {
+        if let Some(ProfileLabels { labels, groups: _ }) = self.profiles.remove(&profile) {
+            label::release(symbols, &labels);
+        }
+    }
+
+    /// Works out the labels of groups whose profiles changed.
+    pub(crate) fn refresh(&mut self, symbols: &mut Symbols) -> Vec<GroupChange> {
+        let mut dirty: Vec<GroupId> = self.dirty.drain().collect();
+        dirty.sort_unstable();
+        let mut changes = Vec::new();
+        for id in dirty {
+            let inherited = self.inherit(&self.groups[id.0 as usize].key);
+            let group = &mut self.groups[id.0 as usize];
+            if group.inherited != inherited {
+                label::retain(symbols, &inherited);
+                let before = std::mem::replace(&mut group.inherited, inherited);
+                changes.push(GroupChange { group: id, before });
+            }
+        }
+        changes
+    }
+
+    fn create(&mut self, key: GroupKey, symbols: &mut Symbols) -> GroupId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.groups.push(Group::default());
+            GroupId(u32::try_from(self.groups.len() - 1).expect("fewer than 2^32 groups fit in memory"))
+        });
+        for profile in &key.profiles {
+            let groups = &mut self.profiles.entry(*profile).or_default().groups;
+            if !groups.contains(&id) {
+                groups.push(id);
+            }
+        }
+        let inherited = self.inherit(&key);
+        label::retain(symbols, &inherited);
+        self.by_key.insert(key.clone(), id);
+        self.groups[id.0 as usize] = Group { key, inherited, items: RoaringBitmap::new() };
+        id
+    }
+
+    fn inherit(&self, key: &GroupKey) -> LabelList {
+        let mut labels: Vec<Label> = key.forced.to_vec();
+        for profile in &key.profiles {
+            for candidate in self.profiles.get(profile).map_or(&[][..], |profile| &profile.labels) {
+                if labels.iter().all(|known| known.key != candidate.key) {
+                    labels.push(*candidate);
+                }
+            }
+        }
+        labels.sort_unstable_by_key(|label| label.key);
+        labels.into()
+    }
+}

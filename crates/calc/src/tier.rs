@@ -1,0 +1,133 @@
+//! The order of tiers and of the policies in them.
+//!
+//! Policies go by their tier's order and name, then by their own order, then by the text
+//! `name/namespace/kind` (so `a-b` before `a`, since `-` is before `/`). A missing order is
+//! infinite. A tier that doesn't exist goes last and denies at its end, unless it is one of
+//! those that always exist: those are as Calico creates them.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tortie_api::kind::ResourceKey;
+use tortie_api::policy::{Action, TierSpec};
+use tortie_dataplane::policy::TierEnd;
+
+/// A tier by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TierSlot(u32);
+
+/// A tier that exists, or that a policy names.
+#[derive(Debug, Clone)]
+pub(crate) struct Tier {
+    pub(crate) name: Arc<str>,
+    pub(crate) order: f64,
+    pub(crate) end: TierEnd,
+}
+
+/// All tiers that were ever named. A cluster has a handful.
+#[derive(Default)]
+pub(crate) struct Tiers {
+    by_name: FxHashMap<Arc<str>, TierSlot>,
+    entries: Vec<Tier>,
+}
+
+impl Tiers {
+    /// The number of a tier.
+    pub(crate) fn slot(&mut self, name: &str) -> TierSlot {
+        if let Some(slot) = self.by_name.get(name) {
+            return *slot;
+        }
+        let slot = TierSlot(u32::try_from(self.entries.len()).expect("fewer than 2^32 tiers fit in memory"));
+        let name: Arc<str> = name.into();
+        let (order, end) = absent(&name);
+        self.entries.push(Tier { name: Arc::clone(&name), order, end });
+        self.by_name.insert(name, slot);
+        slot
+    }
+
+    /// Sets what a tier is, none if it doesn't exist any more. Says whether anything changed.
+    pub(crate) fn set(&mut self, name: &str, spec: Option<&TierSpec>) -> bool {
+        let slot = self.slot(name);
+        let (order, end) = match spec {
+            None => absent(name),
+            Some(TierSpec { order, default_action }) => {
+                let end = match default_action.as_deref().map(Action::parse) {
+                    Some(Some(Action::Pass)) => TierEnd::Pass,
+                    _ => TierEnd::Deny,
+                };
+                (order.unwrap_or(f64::INFINITY), end)
+            }
+        };
+        let tier = &mut self.entries[slot.0 as usize];
+        let changed = tier.order.total_cmp(&order) != Ordering::Equal || tier.end != end;
+        (tier.order, tier.end) = (order, end);
+        changed
+    }
+
+    /// A tier.
+    pub(crate) fn get(&self, slot: TierSlot) -> &Tier {
+        &self.entries[slot.0 as usize]
+    }
+
+    /// Which of two tiers goes first.
+    pub(crate) fn compare(&self, one: TierSlot, other: TierSlot) -> Ordering {
+        if one == other {
+            return Ordering::Equal;
+        }
+        let (one, other) = (self.get(one), self.get(other));
+        compare_orders(one.order, other.order).then_with(|| one.name.cmp(&other.name))
+    }
+}
+
+/// What a tier is that doesn't exist.
+fn absent(name: &str) -> (f64, TierEnd) {
+    match name {
+        "kube-admin" => (1_000.0, TierEnd::Pass),
+        "default" => (1_000_000.0, TierEnd::Deny),
+        "kube-baseline" => (10_000_000.0, TierEnd::Pass),
+        _ => (f64::INFINITY, TierEnd::Deny),
+    }
+}
+
+/// Numerically; -0 is 0.
+pub(crate) fn compare_orders(one: f64, other: f64) -> Ordering {
+    (one + 0.0).total_cmp(&(other + 0.0))
+}
+
+/// Which of two policies of equal order goes first: by the text `name/namespace/kind`.
+pub(crate) fn compare_keys(one: &ResourceKey, other: &ResourceKey) -> Ordering {
+    fn bytes(key: &ResourceKey) -> impl Iterator<Item = u8> {
+        let ResourceKey { kind, namespace, name } = key;
+        let rest =
+            b"/".iter().chain(namespace.as_bytes()).chain(b"/").chain(kind.qualified_name().as_bytes());
+        name.as_bytes().iter().chain(rest).copied()
+    }
+    let shared = one.name.len().min(other.name.len());
+    match one.name.as_bytes()[..shared].cmp(&other.name.as_bytes()[..shared]) {
+        Ordering::Equal => bytes(one).cmp(bytes(other)),
+        decided => decided,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tortie_api::kind::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_goes_on_with_a_dash_comes_before_the_name_itself() {
+        let key = |name| ResourceKey::cluster(Kind::GlobalNetworkPolicy, name);
+        assert_eq!(compare_keys(&key("a-b"), &key("a")), Ordering::Less);
+        assert_eq!(compare_keys(&key("a"), &key("a0")), Ordering::Less);
+        assert_eq!(compare_keys(&key("a"), &key("a")), Ordering::Equal);
+    }
+
+    #[test]
+    fn a_missing_order_goes_after_every_number() {
+        assert_eq!(compare_orders(1e15, f64::INFINITY), Ordering::Less);
+        assert_eq!(compare_orders(-1.0, 0.0), Ordering::Less);
+        assert_eq!(compare_orders(-0.0, 0.0), Ordering::Equal);
+    }
+}
