@@ -15,7 +15,7 @@ use tortie_api::resource::Resource;
 use tortie_api::selector::NAMESPACE_LABEL;
 
 use crate::derive;
-use crate::entity::{Role, Side, read_net};
+use crate::entity::{Role, Side, read_nets};
 use crate::policy::{Policy, Profile};
 use crate::stack::{Stacks, Tier, compare_orders};
 
@@ -152,7 +152,8 @@ impl Cluster {
     }
 
     /// What could not be understood. A policy of Calico's, or a profile, is one Deny then; of a
-    /// policy of Kubernetes the rules that allow are missing, and those that don't deny everything.
+    /// policy of Kubernetes the rules that allow are missing, and those that don't deny
+    /// everything. An endpoint or a network set is left out.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -229,11 +230,13 @@ impl Cluster {
                 Resource::Profile(object) => {
                     let (profile, faults) = Profile::read(&object.spec);
                     self.add_faults(&object.key(), faults);
-                    (object.metadata.name.clone(), profile)
+                    self.profiles.insert(object.metadata.name.as_str().into(), profile);
+                    continue;
                 }
                 _ => continue,
             };
-            self.profiles.insert(name.into(), profile);
+            // Profiles come first in the order of kinds: one that is stored stays.
+            self.profiles.entry(name.into()).or_insert(profile);
         }
     }
 
@@ -251,7 +254,10 @@ impl Cluster {
             .collect();
         for resource in resources {
             match resource {
-                Resource::WorkloadEndpoint(object) => self.endpoints.extend(derive::workload(object)),
+                Resource::WorkloadEndpoint(object) => {
+                    let read = derive::workload(object);
+                    self.add_endpoint(&object.key(), read);
+                }
                 Resource::Pod(object) => {
                     let name = (&*object.metadata.namespace, &*object.metadata.name);
                     if !pods_with_endpoint.contains(&name) {
@@ -259,7 +265,8 @@ impl Cluster {
                     }
                 }
                 Resource::HostEndpoint(object) if !enforcement.without_hosts => {
-                    self.endpoints.push(derive::host(object));
+                    let read = derive::host(object).map(Some);
+                    self.add_endpoint(&object.key(), read);
                 }
                 Resource::Node(object) => {
                     self.nodes.insert(object.metadata.name.clone(), derive::node_addresses(object));
@@ -301,11 +308,10 @@ impl Cluster {
                 }
                 _ => continue,
             };
-            let unread: Vec<String> = (nets.iter().filter(|net| read_net(net).is_none()))
-                .map(|net| format!("spec.nets: {net:?}: expected an address or a CIDR"))
-                .collect();
-            self.add_faults(&key, unread);
-            self.sets.push(Set { nets: nets.iter().filter_map(|net| read_net(net)).collect(), labels });
+            match read_nets("spec.nets", nets) {
+                Ok(nets) => self.sets.push(Set { nets, labels }),
+                Err(error) => self.add_faults(&key, vec![error]),
+            }
         }
     }
 
@@ -358,6 +364,13 @@ impl Cluster {
             tier.policies.sort_by(|left, right| {
                 compare_orders(left.order, right.order).then_with(|| left.tie().cmp(&right.tie()))
             });
+        }
+    }
+
+    fn add_endpoint(&mut self, key: &ResourceKey, read: Result<Option<Endpoint>, String>) {
+        match read {
+            Ok(endpoint) => self.endpoints.extend(endpoint),
+            Err(error) => self.add_faults(key, vec![error]),
         }
     }
 

@@ -16,7 +16,7 @@ use tortie_api::selector::{
 use tortie_api::value::Protocol;
 
 use crate::cluster::{Endpoint, NamedPort};
-use crate::entity::read_net;
+use crate::entity::read_nets;
 use crate::policy::Profile;
 use crate::rule::Rule;
 
@@ -61,14 +61,14 @@ fn prefixed(prefix: &str, name: &str, labels: &Map) -> Map {
 }
 
 /// A workload endpoint; `None` if it has no address yet.
-pub(crate) fn workload(object: &WorkloadEndpoint) -> Option<Endpoint> {
+pub(crate) fn workload(object: &WorkloadEndpoint) -> Result<Option<Endpoint>, String> {
     let spec = &object.spec;
-    let addresses = addresses(&spec.ip_networks);
+    let addresses = addresses("spec.ipNetworks", &spec.ip_networks)?;
     let namespace = &object.metadata.namespace;
     let labels =
         workload_labels(&object.metadata.labels, namespace, &spec.orchestrator, &spec.service_account_name);
     let ports = spec.ports.iter().filter_map(|port| named(&port.name, &port.protocol, port.port)).collect();
-    (!addresses.is_empty()).then(|| Endpoint {
+    Ok((!addresses.is_empty()).then(|| Endpoint {
         key: object.key(),
         node: spec.node.as_str().into(),
         pod: if spec.pod.is_empty() { spec.workload.as_str() } else { &spec.pod }.into(),
@@ -78,7 +78,7 @@ pub(crate) fn workload(object: &WorkloadEndpoint) -> Option<Endpoint> {
         profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
         ports,
         stacks: Default::default(),
-    })
+    }))
 }
 
 /// A pod as a workload endpoint; `None` if it is in the host's network, not running or without address.
@@ -113,19 +113,19 @@ pub(crate) fn pod(object: &Pod) -> Option<Endpoint> {
 }
 
 /// A host endpoint. It may be without addresses.
-pub(crate) fn host(object: &HostEndpoint) -> Endpoint {
+pub(crate) fn host(object: &HostEndpoint) -> Result<Endpoint, String> {
     let spec = &object.spec;
-    Endpoint {
+    Ok(Endpoint {
         key: object.key(),
         node: spec.node.as_str().into(),
         pod: "".into(),
         interface: spec.interface_name.as_str().into(),
-        addresses: addresses(&spec.expected_ips),
+        addresses: addresses("spec.expectedIPs", &spec.expected_ips)?,
         labels: object.metadata.labels.clone(),
         profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
         ports: spec.ports.iter().filter_map(|port| named(&port.name, &port.protocol, port.port)).collect(),
         stacks: Default::default(),
-    }
+    })
 }
 
 /// The addresses that a node says it has.
@@ -185,8 +185,8 @@ fn named(name: &str, protocol: &Protocol, number: u16) -> Option<NamedPort> {
     Some(NamedPort { name: name.into(), protocol: protocol.number()?, number })
 }
 
-fn addresses(texts: &[String]) -> Vec<IpAddr> {
-    unique(texts.iter().filter_map(|text| read_net(text).map(|net| net.addr())))
+fn addresses(field: &str, texts: &[String]) -> Result<Vec<IpAddr>, String> {
+    Ok(unique(read_nets(field, texts)?.into_iter().map(|net| net.addr())))
 }
 
 fn unique(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {

@@ -202,14 +202,15 @@ pub(crate) fn read_selector(field: &str, text: &str) -> Result<Option<Selector>,
     Selector::parse(text).map(Some).map_err(|error| format!("{field}: {text:?}: {error}"))
 }
 
-fn read_nets(field: &str, nets: &[String]) -> Result<Vec<IpNet>, String> {
+/// Reads all of a list.
+pub(crate) fn read_nets(field: &str, nets: &[String]) -> Result<Vec<IpNet>, String> {
     nets.iter()
         .map(|net| read_net(net).ok_or_else(|| format!("{field}: {net:?}: expected an address or a CIDR")))
         .collect()
 }
 
 /// Reads `address/length` or a bare address. Bits behind the length are cut off.
-pub(crate) fn read_net(text: &str) -> Option<IpNet> {
+fn read_net(text: &str) -> Option<IpNet> {
     let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
     Some(net.trunc())
 }

@@ -138,11 +138,13 @@ impl Policy {
         denied: bool,
     ) -> (Self, Vec<String>) {
         let mut faults = Vec::new();
-        let (for_ingress, for_egress) = if types.is_empty() {
-            (!ingress.is_empty() || egress.is_empty(), !egress.is_empty())
-        } else {
-            let has = |direction: Direction| types.iter().any(|of| of.eq_ignore_ascii_case(direction.name()));
-            (has(Direction::Ingress), has(Direction::Egress))
+        let (for_ingress, for_egress) = match read_types(types.iter().map(String::as_str)) {
+            Ok(None) => (!ingress.is_empty() || egress.is_empty(), !egress.is_empty()),
+            Ok(Some(given)) => given,
+            Err(error) => {
+                faults.push(format!("spec.{error}"));
+                (true, true)
+            }
         };
         let mut read = |name: &str, rules: &[ApiRule]| -> Vec<Rule> {
             let read: Vec<_> = (rules.iter().enumerate())
@@ -159,7 +161,9 @@ impl Policy {
             }
             rules
         };
-        let (mut ingress, mut egress) = (read("ingress", ingress), read("egress", egress));
+        // Rules of another direction than the policy's types are never asked.
+        let mut ingress = for_ingress.then(|| read("ingress", ingress));
+        let mut egress = for_egress.then(|| read("egress", egress));
         let applies = match applies {
             Ok(selector) => Applies::Selected(selector),
             Err(error) => {
@@ -168,7 +172,9 @@ impl Policy {
             }
         };
         if denied || !faults.is_empty() {
-            (ingress, egress) = (vec![Rule::deny()], vec![Rule::deny()]);
+            for rules in [&mut ingress, &mut egress].into_iter().flatten() {
+                *rules = vec![Rule::deny()];
+            }
         }
         let policy = Self {
             key: key.clone(),
@@ -176,8 +182,8 @@ impl Policy {
             order: order.unwrap_or(f64::INFINITY),
             stage,
             applies,
-            ingress: for_ingress.then_some(ingress),
-            egress: for_egress.then_some(egress),
+            ingress,
+            egress,
         };
         (policy, faults)
     }
@@ -185,7 +191,8 @@ impl Policy {
     /// A Deny for a stored policy that can't be decoded, from what of it can be.
     ///
     /// An order that can't be read is before all others of the tier, so that nothing allows what
-    /// the policy might have denied; types that can't be read are both.
+    /// the policy might have denied; types that can't be read are both, those not given follow
+    /// from the lists of rules that are there.
     pub(crate) fn unreadable(key: &ResourceKey, json: Option<&Value>) -> Self {
         let spec = json.and_then(|json| json.get("spec"));
         let text = |name: &str| match spec.map(|spec| spec.get(name)) {
@@ -230,18 +237,8 @@ impl Policy {
         let applies = applies.filter(|_| {
             !matches!(key.kind, Kind::KubernetesNetworkPolicy | Kind::KubernetesClusterNetworkPolicy)
         });
-        let types: Option<Vec<&str>> = spec
-            .and_then(|spec| spec.get("types")?.as_array())
-            .map(|types| types.iter().filter_map(Value::as_str).collect());
-        let of = |direction: Direction| {
-            let of_type = match &types {
-                Some(types) if !types.is_empty() => {
-                    types.iter().any(|of| of.eq_ignore_ascii_case(direction.name()))
-                }
-                _ => true,
-            };
-            of_type.then(|| vec![Rule::deny()])
-        };
+        let (for_ingress, for_egress) = unreadable_types(key.kind, spec);
+        let of = |is_of_type: bool| is_of_type.then(|| vec![Rule::deny()]);
         let flag = |name: &str| spec.and_then(|spec| spec.get(name)?.as_bool()).unwrap_or(false);
         Self {
             key: key.clone(),
@@ -253,8 +250,8 @@ impl Policy {
                 (false, false) => Stage::Normal { forward: flag("applyOnForward") },
             },
             applies: applies.map_or_else(|| unread_selector(key), Applies::Selected),
-            ingress: of(Direction::Ingress),
-            egress: of(Direction::Egress),
+            ingress: of(for_ingress),
+            egress: of(for_egress),
         }
     }
 
@@ -279,6 +276,44 @@ impl Policy {
     pub(crate) fn tie(&self) -> String {
         let ResourceKey { kind, namespace, name } = &self.key;
         format!("{name}/{namespace}/{}", kind.qualified_name())
+    }
+}
+
+/// The types given, as (ingress, egress); none if none is given.
+fn read_types<'a>(types: impl IntoIterator<Item = &'a str>) -> Result<Option<(bool, bool)>, String> {
+    let (mut ingress, mut egress) = (false, false);
+    for found in types {
+        if found.eq_ignore_ascii_case(Direction::Ingress.name()) {
+            ingress = true;
+        } else if found.eq_ignore_ascii_case(Direction::Egress.name()) {
+            egress = true;
+        } else {
+            return Err(format!("types: {found:?}: expected Ingress or Egress"));
+        }
+    }
+    Ok((ingress || egress).then_some((ingress, egress)))
+}
+
+/// The types of a policy that can't be decoded.
+fn unreadable_types(kind: Kind, spec: Option<&Value>) -> (bool, bool) {
+    let Some(spec) = spec else { return (true, true) };
+    let there = |name: &str| match spec.get(name) {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(value),
+    };
+    let filled = |name| there(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
+    let field = if kind == Kind::KubernetesNetworkPolicy { "policyTypes" } else { "types" };
+    let given = match there(field).map(|value| value.as_array().map(Vec::as_slice)) {
+        None => Ok(None),
+        Some(None) => return (true, true),
+        // What is no text is no type.
+        Some(Some(list)) => read_types(list.iter().map(|value| value.as_str().unwrap_or("?"))),
+    };
+    match (given, kind) {
+        (Ok(Some(given)), _) => given,
+        (Ok(None), Kind::KubernetesNetworkPolicy) => (true, false),
+        (Ok(None), _) => (filled("ingress") || !filled("egress"), filled("egress")),
+        (Err(_), _) => (true, true),
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Rule {
 
 #[derive(Debug, Clone, Copy)]
 struct Icmp {
-    icmp_type: Option<u8>,
+    icmp_type: u8,
     code: Option<u8>,
 }
 
@@ -110,8 +110,8 @@ impl Rule {
                 .as_ref()
                 .map(|protocol| read_protocol("notProtocol", protocol))
                 .transpose()?,
-            icmp: icmp.as_ref().map(|icmp| Icmp::read("icmp", icmp)).transpose()?,
-            not_icmp: not_icmp.as_ref().map(|icmp| Icmp::read("notICMP", icmp)).transpose()?,
+            icmp: Icmp::read("icmp", icmp.as_ref())?,
+            not_icmp: Icmp::read("notICMP", not_icmp.as_ref())?,
             source,
             destination,
             named,
@@ -152,23 +152,27 @@ impl Rule {
 }
 
 impl Icmp {
-    fn read(field: &str, fields: &IcmpFields) -> Result<Self, String> {
-        let IcmpFields { icmp_type, code } = fields;
-        let number = |name: &str, value: &Option<i64>| {
+    /// Reads a type and perhaps a code; neither is no condition.
+    fn read(field: &str, fields: Option<&IcmpFields>) -> Result<Option<Self>, String> {
+        let number = |name: &str, value: Option<i64>| {
             value
                 .map(|value| {
                     u8::try_from(value).map_err(|_| format!("{field}.{name}: {value}: expected 0 to 255"))
                 })
                 .transpose()
         };
-        Ok(Self { icmp_type: number("type", icmp_type)?, code: number("code", code)? })
+        let Some(IcmpFields { icmp_type, code }) = fields else { return Ok(None) };
+        match (number("type", *icmp_type)?, number("code", *code)?) {
+            (Some(icmp_type), code) => Ok(Some(Self { icmp_type, code })),
+            (None, None) => Ok(None),
+            (None, Some(code)) => Err(format!("{field}.code: {code}: expected a type beside it")),
+        }
     }
 
     fn matches(self, transport: Transport) -> bool {
         match transport {
             Transport::Icmp { icmp_type, code } => {
-                self.icmp_type.is_none_or(|wanted| wanted == icmp_type)
-                    && self.code.is_none_or(|wanted| wanted == code)
+                self.icmp_type == icmp_type && self.code.is_none_or(|wanted| wanted == code)
             }
             Transport::Ports { .. } | Transport::Other => false,
         }

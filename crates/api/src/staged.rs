@@ -75,7 +75,7 @@ go_struct! {
     StagedKubernetesNetworkPolicySpec {
         /// `Set`, `Delete`, `Learn` or `Ignore`; empty for `Set`.
         staged_action: String = "stagedAction",
-        /// The pods of the namespace that it applies to, a Kubernetes label selector.
+        /// The pods of the namespace that it applies to; empty for all.
         pod_selector: LabelSelector = "podSelector" always,
         /// Kubernetes' rules for packets to the pods.
         ingress: Vec<NetworkPolicyIngressRule> = "ingress",

@@ -10,10 +10,11 @@ use rustc_hash::FxBuildHasher;
 
 use crate::key::{Key, Prefix};
 use crate::machine::{Outcome, Request, Revision};
+use crate::net::Family;
 use crate::record::Record;
 
 /// The memory. It holds the settings, the node's claims and the blocks that its operations touched: some 20 records.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Cache {
     records: HashMap<Key, Option<(Record, Revision)>, FxBuildHasher>,
     claims: HashMap<Prefix, Vec<(Key, Record, Revision)>, FxBuildHasher>,
@@ -39,7 +40,8 @@ impl Cache {
         self.claims.clear();
     }
 
-    pub(crate) fn answer(&self, request: &Request) -> Option<Outcome> {
+    /// What is remembered of a request, for drivers of one's own: ask here first, then the store, then [`Cache::learn`].
+    pub fn answer(&self, request: &Request) -> Option<Outcome> {
         match request {
             Request::Get { key, fresh: false } => Some(match self.records.get(key)? {
                 Some((record, revision)) => {
@@ -54,7 +56,8 @@ impl Cache {
         }
     }
 
-    pub(crate) fn learn(&mut self, request: &Request, outcome: &Outcome) {
+    /// Remembers what the store said.
+    pub fn learn(&mut self, request: &Request, outcome: &Outcome) {
         match (request, outcome) {
             (Request::Get { key, .. }, Outcome::Found { record, revision, .. }) => {
                 self.remember(key, Some((record.clone(), *revision)));
@@ -70,14 +73,29 @@ impl Cache {
                 Request::Create { key, record } | Request::Update { key, record, .. },
                 Outcome::Written(revision),
             ) => {
-                if matches!(key, Key::Affinity(..)) {
-                    self.claims.clear();
-                }
+                self.remember_claim(key, Some((record.clone(), *revision)));
                 self.remember(key, Some((record.clone(), *revision)));
+            }
+            (Request::Delete { key, .. }, Outcome::Deleted) => {
+                self.remember_claim(key, None);
+                self.records.remove(key);
             }
             (Request::Create { key, .. } | Request::Update { key, .. } | Request::Delete { key, .. }, _) => {
                 self.forget(key);
             }
+        }
+    }
+
+    /// Keeps the lists of claims up to date with what is written, in the order of a list: by the text of the key.
+    fn remember_claim(&mut self, key: &Key, known: Option<(Record, Revision)>) {
+        let Key::Affinity(owner, block) = key else { return };
+        let prefix = Prefix::Claims(owner.clone(), Family::of(block.addr()));
+        let Some(list) = self.claims.get_mut(&prefix) else { return };
+        list.retain(|(one, _, _)| one != key);
+        if let Some((record, revision)) = known {
+            let name = key.to_string();
+            let at = list.partition_point(|(one, _, _)| one.to_string() < name);
+            list.insert(at, (key.clone(), record, revision));
         }
     }
 

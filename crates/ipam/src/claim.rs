@@ -188,18 +188,24 @@ pub(crate) async fn release_claim(
             return Err(NotReleased::NotEmpty);
         }
     }
+    let before = Record::Claim(claim.record.clone());
     let record = Record::Claim(Claim { state: ClaimState::PendingDeletion, ..claim.record });
     let revision = io.update(key.clone(), record, claim.revision).await?;
-    match block {
-        Some(block) if block.record.is_empty() => io.delete(Key::Block(cidr), block.revision).await?,
+    let written = match block {
+        Some(block) if block.record.is_empty() => io.delete(Key::Block(cidr), block.revision).await,
         Some(block) => {
             let mut left = Arc::unwrap_or_clone(block.record);
             left.affinity = None;
             left.affinity_claim_time = None;
-            write_block(io, left, block.revision).await?;
+            write_block(io, left, block.revision).await.map(drop)
         }
         // What is left of a claim or a release that stopped half-way.
-        None => {}
+        None => Ok(()),
+    };
+    if written.is_err() && io.block(cidr, true).await.is_some() {
+        // Somebody uses it: it remains as it was. If this is refused too, somebody else is at it.
+        let _ = io.update(key, before, revision).await;
+        return Err(NotReleased::Refused);
     }
     io.delete(key, revision).await?;
     Ok(())

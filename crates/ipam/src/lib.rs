@@ -19,6 +19,7 @@ mod assign_address;
 pub mod backend;
 pub mod cache;
 mod check;
+mod choice;
 mod claim;
 mod error;
 mod index;
@@ -37,6 +38,7 @@ pub use affinity::{
 pub use assign::{Assignments, AutoAssign, AutoAssigned, EnsuredBlocks, auto_assign, ensure_block};
 pub use assign_address::{AssignAddress, assign_address};
 pub use check::{BlockUse, Finding, PoolUse, Repair, check, utilization};
+pub use choice::{ChoiceError, Sources, choose_pools};
 pub use error::Error;
 pub use key::{HandleId, Owner};
 pub use machine::Machine;

@@ -1,7 +1,7 @@
 //! What can't be understood or enforced: one Deny in its place, for its types.
 
 use serde_json::{Value, json};
-use tortie_analysis::{Enforcement, Unreadable, judge};
+use tortie_analysis::{Enforcement, Outcome, Unreadable, judge};
 use tortie_api::kind::{Kind, ResourceKey};
 
 use crate::support::{World, flow, on_db, side};
@@ -25,6 +25,7 @@ fn a_policy_that_cannot_be_understood_denies_in_its_place() {
         (json!({"action": "Allow", "notProtocol": "quic"}), "spec.ingress[1].notProtocol"),
         (json!({"action": "Allow", "icmp": {"type": 300}}), "spec.ingress[1].icmp.type"),
         (json!({"action": "Allow", "notICMP": {"code": -1}}), "spec.ingress[1].notICMP.code"),
+        (json!({"action": "Allow", "icmp": {"code": 1}}), "spec.ingress[1].icmp.code"),
         (json!({"action": "Allow", "source": {"nets": ["10.0.0.0/33"]}}), "spec.ingress[1].source.nets"),
         (
             json!({"action": "Allow", "destination": {"notNets": ["x"]}}),
@@ -145,4 +146,52 @@ fn a_profile_that_cannot_be_understood_denies() {
         json!({"ingress": [{"action": "Allow", "source": {"nets": ["x"]}}]}),
     );
     assert_eq!(world.ingress("8.8.8.8 -> shop/x tcp/1"), "deny bad#0");
+}
+
+/// Types that can't be read are both; types that aren't given follow from the rules, also of what can't be decoded.
+#[test]
+fn types_that_cannot_be_read_are_both() {
+    let world =
+        World::new().policy("shop/p", json!({"types": ["Sideways"], "ingress": [{"action": "Allow"}]}));
+    assert_eq!(world.ingress(TO_DB), "deny shop/p#0");
+    assert_eq!(world.egress(TO_DB), "deny shop/p#0");
+    let sides = |spec: Value| {
+        let key = ResourceKey::namespaced(Kind::NetworkPolicy, "shop", "p");
+        let unreadable = vec![Unreadable { key, json: Some(json!({"spec": spec})) }];
+        let cluster = World::new().enforced(&Enforcement { unreadable, ..Enforcement::default() });
+        let answer = judge(&cluster, &flow(&cluster, TO_DB));
+        [answer.ingress, answer.egress].map(|side| side.is_some_and(|side| side.outcome == Outcome::Deny))
+    };
+    for (spec, expected) in [
+        (json!({"types": ["Egress"]}), [false, true]),
+        (json!({"types": ["Sideways"]}), [true, true]),
+        (json!({"types": 7}), [true, true]),
+        (json!({}), [true, false]),
+        (json!({"ingress": [{}]}), [true, false]),
+        (json!({"egress": [{}]}), [false, true]),
+        (json!({"egress": 7, "ingress": []}), [false, true]),
+        (json!({"egress": [{}], "ingress": [{}]}), [true, true]),
+    ] {
+        assert_eq!(sides(spec.clone()), expected, "{spec}");
+    }
+}
+
+/// An endpoint or a network set with an address that can't be read is not there, and that is a fault.
+#[test]
+fn what_has_no_readable_address_is_not_there() {
+    let world = World::new()
+        .pod("shop/x", "10.0.0.50 10.0.0.300", "", json!({}))
+        .add(Kind::GlobalNetworkSet, "s", "", json!({"nets": ["192.0.2.0/24", "192.0.2.0/33"]}))
+        .add(Kind::HostEndpoint, "h", "", json!({"node": "n", "expectedIPs": ["172.16.0"]}));
+    let cluster = world.cluster();
+    assert_eq!(cluster.endpoints().count(), World::new().cluster().endpoints().count());
+    let faults: Vec<String> = cluster.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "HostEndpoint(h): spec.expectedIPs: \"172.16.0\": expected an address or a CIDR",
+            "WorkloadEndpoint(shop/node1-k8s-x-eth0): spec.ipNetworks: \"10.0.0.300\": expected an address or a CIDR",
+            "GlobalNetworkSet(s): spec.nets: \"192.0.2.0/33\": expected an address or a CIDR",
+        ]
+    );
 }

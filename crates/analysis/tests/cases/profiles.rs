@@ -78,3 +78,15 @@ fn labels_are_inherited_in_order() {
         assert_eq!(world.ingress(TO_X) == "deny shop/p#-1", expected, "{selector}");
     }
 }
+
+/// A profile that is stored goes before one of the same name that follows from a namespace.
+#[test]
+fn a_stored_profile_goes_before_a_derived_one() {
+    let world = world(json!(["kns.shop"])).add(
+        Kind::Profile,
+        "kns.shop",
+        "",
+        json!({"ingress": [{"action": "Deny"}]}),
+    );
+    assert_eq!(world.ingress(TO_X), "deny kns.shop#0");
+}

@@ -118,6 +118,15 @@ fn not_icmp_leaves_out_a_type_or_a_pair() {
     ]);
 }
 
+/// `icmp` and `notICMP` without a type say nothing.
+#[test]
+fn empty_icmp_fields_mean_nothing() {
+    check(&[
+        (json!({"protocol": "ICMP", "icmp": {}}), "icmp/8.0", true),
+        (json!({"protocol": "ICMP", "notICMP": {}}), "icmp/8.0", true),
+    ]);
+}
+
 /// `http`: judged by a proxy at the application layer; for the packet the rest of the rule counts.
 #[test]
 fn http_is_not_asked_of_packets() {

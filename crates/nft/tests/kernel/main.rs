@@ -4,3 +4,4 @@
 mod encoder;
 mod install;
 mod support;
+mod verdicts;

@@ -1,7 +1,7 @@
 //! Namespaces of a test's own, and the `nft` program run inside them.
 
+pub mod packets;
 pub mod tables;
-#[expect(dead_code, reason = "used by the packet tests")]
 pub mod wiring;
 
 use std::io::Write;

@@ -2,7 +2,9 @@
 
 mod convert;
 mod explain;
+mod input;
 mod selector;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -17,6 +19,8 @@ pub enum Command {
     Explain(explain::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
     Selector(selector::Arguments),
+    /// Says everything that is wrong with files of objects. No store is needed.
+    Validate(validate::Arguments),
 }
 
 impl Command {
@@ -29,6 +33,7 @@ impl Command {
             Self::Convert(arguments) => convert::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
+            Self::Validate(arguments) => validate::run(arguments),
         }
     }
 }

@@ -34,11 +34,11 @@ impl Wiring {
         router
             .run(|| {
                 up("lo");
-                sysctl::write("net.ipv4.ip_forward", "1").unwrap();
-                sysctl::write("net.ipv6.conf.all.forwarding", "1").unwrap();
-                sysctl::write("net.ipv4.conf.all.rp_filter", "0").unwrap();
-                sysctl::write("net.ipv4.conf.default.rp_filter", "0").unwrap();
-                sysctl::write("net.ipv6.conf.default.accept_dad", "0").unwrap();
+                sysctl::write("net/ipv4/ip_forward", "1").unwrap();
+                sysctl::write("net/ipv6/conf/all/forwarding", "1").unwrap();
+                sysctl::write("net/ipv4/conf/all/rp_filter", "0").unwrap();
+                sysctl::write("net/ipv4/conf/default/rp_filter", "0").unwrap();
+                sysctl::write("net/ipv6/conf/default/accept_dad", "0").unwrap();
             })
             .unwrap();
         let pods = (1..=pods)
@@ -88,9 +88,9 @@ fn wire(router: &OwnedNamespace, interface: &str, v4: &str, v6: &str) -> Pod {
         .unwrap();
     let far = pod
         .run(|| {
-            sysctl::write("net.ipv6.conf.all.accept_dad", "0").unwrap();
-            sysctl::write("net.ipv6.conf.default.accept_dad", "0").unwrap();
-            sysctl::write("net.ipv6.conf.eth0.accept_dad", "0").unwrap();
+            sysctl::write("net/ipv6/conf/all/accept_dad", "0").unwrap();
+            sysctl::write("net/ipv6/conf/default/accept_dad", "0").unwrap();
+            sysctl::write("net/ipv6/conf/eth0/accept_dad", "0").unwrap();
             up("lo");
             let index = up("eth0");
             let mut links = Rtnetlink::open().unwrap();

@@ -1,7 +1,5 @@
 //! A store in memory and builders, for the tests of this crate.
 
-#![expect(dead_code, reason = "each test file uses some of it")]
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;

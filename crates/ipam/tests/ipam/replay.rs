@@ -1,15 +1,11 @@
 //! Replays IPAM calls that were recorded from Calico's own code: results and changed keys must be Calico's. Times and
 //! sequence numbers differ from run to run; a sequence number must differ by the same amount for all of a block's life.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
-mod support;
-
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::support::{Memory, START, done};
 use serde_json::{Value, json};
-use support::{Memory, START, done};
 use tortie_ipam::{
     AssignAddress, AutoAssign, HandleId, Labels, Now, Pool, Release, Reservations, Use, View,
     addresses_of_handle, assign_address, assignment_of, auto_assign, release, release_by_handle,

@@ -1,0 +1,36 @@
+# Tortie: one command runs it, one tests it, one measures it. Each installs what it needs.
+# KEEP=1 leaves the demo's lab up. ARGS is passed on to the benchmarks.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TORTIE := $(TARGET)/release/tortie
+
+.PHONY: help demo test lint unit bench build clean tools
+
+help:
+	@echo 'make demo    a lab on this machine: pods, policy, real packets, and what blocked which (KEEP=1 leaves it up)'
+	@echo 'make test    all tests (root; everything happens in network namespaces of their own)'
+	@echo 'make bench   the benchmarks: name=value lines'
+	@echo 'make build   the release binary, $(TORTIE)'
+
+tools:
+	@tools/install
+
+build: tools
+	$(CARGO) build --release --bin tortie
+
+demo: build
+	$(TORTIE) demo $(if $(KEEP),--keep)
+
+test: tools lint unit
+
+lint: tools
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: tools
+	$(CARGO) test --workspace --locked --no-fail-fast
+
+bench: tools
+	$(CARGO) build --release --workspace --bins
+	$(TARGET)/release/tortie-bench $(ARGS)
