@@ -1,0 +1,311 @@
+//! A pod's addresses from Calico's blocks: assignment and release by handle, on the store.
+//!
+//! Here is what the plugin adds to `tortie-ipam`: pools by name, the order in which annotation, namespace and
+//! configuration name pools, requested addresses, and that a pod gets all it wants or nothing.
+
+use crate::identity::Identity;
+use crate::{Error, Result};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tortie_api::core::NamespaceSpec;
+use tortie_api::endpoint::NodeSpec;
+use tortie_api::kind::{Kind, ResourceKey};
+use tortie_api::pool::{IpPoolSpec, IpReservationSpec};
+use tortie_ipam::backend::{self, Backend, Versioned};
+use tortie_ipam::machine::Revision as IpamRevision;
+use tortie_ipam::{
+    AssignAddress, AutoAssign, HandleId, Machine, Now, Pool, Reservations, Use, View, addresses_of_handle,
+    assign_address, assignment_of, auto_assign, release_by_handle,
+};
+use tortie_store::resources::Client;
+use tortie_store::{Datastore, Revision};
+
+/// Annotations of pods and namespaces that name pools.
+const POOL_ANNOTATIONS: [&str; 2] = ["cni.projectcalico.org/ipv4pools", "cni.projectcalico.org/ipv6pools"];
+
+/// What a pod wants.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// An IPv4 address.
+    pub v4: bool,
+    /// An IPv6 address.
+    pub v6: bool,
+    /// Pools of the configuration, by name or CIDR.
+    pub v4_pools: Vec<String>,
+    /// Pools of the configuration, by name or CIDR.
+    pub v6_pools: Vec<String>,
+    /// These addresses and no others.
+    pub requested: Vec<IpAddr>,
+    /// The pod's annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The store as `tortie-ipam` sees it.
+pub struct OnStore<'a>(pub &'a dyn Datastore);
+
+impl Backend for OnStore<'_> {
+    type Error = tortie_store::Error;
+
+    fn get(&self, key: &str) -> Result<Option<Versioned>, Self::Error> {
+        Ok(self.0.get(key)?.map(|found| (found.value, IpamRevision(found.revision.0))))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, Self::Error> {
+        let found = self.0.list_all(prefix)?.items.into_iter();
+        Ok(found.map(|item| (item.key, (item.value, IpamRevision(item.revision.0)))).collect())
+    }
+
+    fn create(&self, key: &str, value: &[u8]) -> Result<Option<IpamRevision>, Self::Error> {
+        refused(self.0.create(key, value))
+    }
+
+    fn update(
+        &self,
+        key: &str,
+        value: &[u8],
+        revision: IpamRevision,
+    ) -> Result<Option<IpamRevision>, Self::Error> {
+        refused(self.0.update(key, value, Revision(revision.0)))
+    }
+
+    fn delete(&self, key: &str, revision: IpamRevision) -> Result<bool, Self::Error> {
+        match self.0.delete(key, Some(Revision(revision.0))) {
+            Ok(_) => Ok(true),
+            Err(tortie_store::Error::NotFound { .. } | tortie_store::Error::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn refused(written: tortie_store::Result<Revision>) -> tortie_store::Result<Option<IpamRevision>> {
+    use tortie_store::Error::{Conflict, Exists, NotFound};
+    match written {
+        Ok(revision) => Ok(Some(IpamRevision(revision.0))),
+        Err(Exists { .. } | NotFound { .. } | Conflict { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Pools, reservations and this node's labels, read from the store. A pool that can't be read isn't used.
+///
+/// # Errors
+/// [`Error::Store`], or reservations that can't be read.
+pub fn read_view(client: &Client, node: &str) -> Result<View> {
+    let mut pools = Vec::new();
+    for object in client.list_as::<IpPoolSpec>(None)? {
+        match Pool::parse(&object) {
+            Ok(pool) => pools.push(pool),
+            Err(error) => tracing::warn!(%error, "IP pool not used"),
+        }
+    }
+    let reservations = client.list_as::<IpReservationSpec>(None)?;
+    let reservations =
+        Reservations::parse(&reservations).map_err(|error| Error::Addresses(error.to_string()))?;
+    let mut nodes = BTreeMap::new();
+    match client.get_as::<NodeSpec>(&ResourceKey::cluster(Kind::Node, node)) {
+        Ok(found) => drop(nodes.insert(node.to_owned(), found.metadata.labels)),
+        Err(tortie_store::Error::Missing { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(View::new(pools, reservations, nodes))
+}
+
+/// Assigns what is wanted, all or nothing. What an earlier attempt with the same handle left is taken back first.
+/// The addresses have their block's prefix length.
+///
+/// # Errors
+/// [`Error::Addresses`] in Calico's words.
+pub fn assign(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &Wanted) -> Result<Vec<IpNet>> {
+    let handle = identity.handle();
+    release(client, view, &handle)?;
+    let assigned = if wanted.requested.is_empty() {
+        assign_any(client, view, identity, wanted)
+    } else {
+        assign_requested(client, view, identity, wanted)
+    };
+    assigned.inspect_err(|_| {
+        if let Err(error) = release(client, view, &handle) {
+            tracing::warn!(%handle, %error, "addresses of a failed attempt not released");
+        }
+    })
+}
+
+/// Releases all addresses of a handle. `false`: it had none.
+///
+/// # Errors
+/// [`Error::Addresses`] or [`Error::Store`].
+pub fn release(client: &Client, view: &Arc<View>, handle: &HandleId) -> Result<bool> {
+    match run(client, release_by_handle(Arc::clone(view), now(), handle.clone()))? {
+        Ok(()) => Ok(true),
+        Err(tortie_ipam::Error::DoesNotExist { .. }) => Ok(false),
+        Err(error) => Err(Error::Addresses(error.to_string())),
+    }
+}
+
+/// The addresses that a handle has; empty if there is no such handle.
+///
+/// # Errors
+/// [`Error::Addresses`] or [`Error::Store`].
+pub fn held(client: &Client, handle: &HandleId) -> Result<Vec<IpAddr>> {
+    match run(client, addresses_of_handle(handle.clone()))? {
+        Ok(addresses) => Ok(addresses),
+        Err(tortie_ipam::Error::DoesNotExist { .. }) => Ok(Vec::new()),
+        Err(error) => Err(Error::Addresses(error.to_string())),
+    }
+}
+
+/// Whether a node gave out what a handle has; a handle without addresses is nobody's.
+///
+/// # Errors
+/// [`Error::Addresses`] or [`Error::Store`].
+pub fn is_of_node(client: &Client, view: &Arc<View>, handle: &HandleId, node: &str) -> Result<bool> {
+    for address in held(client, handle)? {
+        let found = run(client, assignment_of(Arc::clone(view), address))?;
+        let assignment = found.map_err(|error| Error::Addresses(error.to_string()))?;
+        if assignment.attributes.get("node").is_some_and(|by| by == node) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn assign_any(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &Wanted) -> Result<Vec<IpNet>> {
+    let namespace = namespace_of(client, identity)?;
+    let pools = |family: usize, configured: &[String]| {
+        let annotated = [&wanted.annotations, &namespace.annotations];
+        let annotated = annotated.into_iter().find_map(|found| found.get(POOL_ANNOTATIONS[family]));
+        let names = match annotated {
+            Some(list) => annotation_list(POOL_ANNOTATIONS[family], list)?,
+            None => configured.to_vec(),
+        };
+        names.iter().map(|name| pool_of(view, name)).collect::<Result<Vec<IpNet>>>()
+    };
+    let machine = auto_assign(
+        Arc::clone(view),
+        now(),
+        AutoAssign {
+            v4: wanted.v4.into(),
+            v6: wanted.v6.into(),
+            handle: Some(identity.handle()),
+            attributes: attributes(identity),
+            v4_pools: pools(0, &wanted.v4_pools)?,
+            v6_pools: pools(1, &wanted.v6_pools)?,
+            namespace_labels: namespace.labels,
+            ..AutoAssign::workload(&identity.node)
+        },
+    );
+    let got = run(client, machine)?;
+    if let Some(error) = got.error {
+        return Err(Error::Addresses(error.to_string()));
+    }
+    let mut addresses = Vec::new();
+    for family in [got.v4, got.v6].into_iter().flatten() {
+        if let Some(shortage) = family.shortage() {
+            return Err(Error::Addresses(format!(
+                "failed to request IPv{} addresses: {shortage}",
+                family.family.number()
+            )));
+        }
+        addresses.extend(family.addresses);
+    }
+    Ok(addresses)
+}
+
+fn assign_requested(
+    client: &Client,
+    view: &Arc<View>,
+    identity: &Identity,
+    wanted: &Wanted,
+) -> Result<Vec<IpNet>> {
+    let mut addresses = Vec::new();
+    for address in &wanted.requested {
+        let one = AssignAddress {
+            address: *address,
+            host: identity.node.clone(),
+            handle: Some(identity.handle()),
+            attributes: attributes(identity),
+            intended_use: Some(Use::Workload),
+            ends: None,
+        };
+        run(client, assign_address(Arc::clone(view), now(), one))?
+            .map_err(|error| Error::Addresses(format!("failed to assign IP {address}: {error}")))?;
+        addresses.push(IpNet::from(*address));
+    }
+    Ok(addresses)
+}
+
+/// Labels and annotations of a pod's namespace.
+#[derive(Default)]
+struct NamespaceFacts {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+fn namespace_of(client: &Client, identity: &Identity) -> Result<NamespaceFacts> {
+    let key = ResourceKey::cluster(Kind::Namespace, identity.namespace());
+    match client.get_as::<NamespaceSpec>(&key) {
+        Ok(found) => {
+            Ok(NamespaceFacts { labels: found.metadata.labels, annotations: found.metadata.annotations })
+        }
+        Err(tortie_store::Error::Missing { .. }) => Ok(NamespaceFacts::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A pool by CIDR (which `tortie-ipam` looks up) or by name.
+fn pool_of(view: &View, name: &str) -> Result<IpNet> {
+    if let Ok(cidr) = name.parse() {
+        return Ok(cidr);
+    }
+    let named = view.pools().iter().find(|pool| pool.name == name && pool.enabled);
+    named.map(|pool| pool.cidr).ok_or_else(|| {
+        Error::Addresses(format!(
+            "error parsing pool {name:?}: the given pool ({name}) does not exist, or is not enabled"
+        ))
+    })
+}
+
+/// A JSON list of texts in an annotation.
+///
+/// # Errors
+/// [`Error::Addresses`] with the annotation's name.
+pub fn annotation_list(name: &str, text: &str) -> Result<Vec<String>> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::Addresses(format!("failed to parse '{text}' of annotation {name} as JSON: {error}"))
+    })
+}
+
+fn attributes(identity: &Identity) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::from([
+        ("node".to_owned(), identity.node.clone()),
+        ("timestamp".to_owned(), timestamp(now())),
+    ]);
+    if let crate::identity::Workload::Pod { namespace, name } = &identity.workload {
+        attributes.insert("namespace".into(), namespace.clone());
+        attributes.insert("pod".into(), name.clone());
+    }
+    attributes
+}
+
+fn run<T>(client: &Client, machine: Machine<T>) -> Result<T> {
+    backend::run(machine, &OnStore(client.store().as_ref())).map_err(|error| match error {
+        backend::RunError::Store(error) => Error::Store(error),
+        backend::RunError::Value { key, reason } => {
+            Error::Addresses(format!("failed to parse datastore entry key={key}; {reason}"))
+        }
+    })
+}
+
+fn now() -> Now {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// As Go prints a UTC time: `2026-11-23 00:19:55 +0000 UTC`, without the fraction.
+fn timestamp(now: Now) -> String {
+    let text = now.stamp().to_string();
+    text.trim_matches('"').replace('T', " ").replace('Z', " +0000 UTC")
+}

@@ -1,0 +1,302 @@
+//! ADD.
+
+use super::Context;
+use crate::address::{self, Wanted, annotation_list};
+use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
+use crate::identity::{Identity, Workload};
+use crate::output::{Address, Attachment, Interface, Route};
+use crate::request::{Command, Request};
+use crate::wiring::{Wiring, default_routes, remove_from_host};
+use crate::{Error, Result, delegate};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use tortie_api::endpoint::{NodeSpec, WorkloadEndpoint};
+use tortie_api::kind::{Kind, ResourceKey};
+use tortie_netlink::Namespace;
+use tortie_netlink::rtnetlink::Mac;
+use tortie_store::resources::{Client, Labels};
+
+/// The IPAM that is ours.
+pub(super) const CALICO_IPAM: &str = "calico-ipam";
+const ANNOTATION_ADDRESSES: &str = "cni.projectcalico.org/ipAddrs";
+const ANNOTATION_ADDRESSES_NO_IPAM: &str = "cni.projectcalico.org/ipAddrsNoIpam";
+const ANNOTATION_MAC: &str = "cni.projectcalico.org/hwAddr";
+
+/// Attaches a container.
+pub(super) fn add(context: &Context<'_>, request: &Request, pod: &Namespace) -> Result<Value> {
+    context.ready()?;
+    let identity = context.identity(request);
+    let stored = context.stored(&identity)?;
+    let same = stored.as_ref().filter(|found| found.spec.container_id == identity.container_id);
+    context.gate.close().map_err(Error::Gate)?;
+    match same {
+        Some(found) => again(context, request, &identity, found, pod),
+        None => first(context, request, &identity, stored.as_ref(), pod),
+    }
+}
+
+/// Only addresses: we are `calico-ipam`.
+pub(super) fn add_addresses(context: &Context<'_>, request: &Request) -> Result<Value> {
+    context.ready()?;
+    let identity = context.identity(request);
+    let nets = assign(context, request, &identity)?;
+    Ok(calico_result(&nets).to_json(request.version()))
+}
+
+/// The first ADD of a container. `before` is the endpoint of an earlier container of the same pod.
+fn first(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    before: Option<&WorkloadEndpoint>,
+    pod: &Namespace,
+) -> Result<Value> {
+    let mut attachment = addresses(context, request, identity)?;
+    let done = attach(context, request, identity, before, pod, &attachment);
+    if let Err(error) = done {
+        undo(context, request, identity, before);
+        return Err(error);
+    }
+    for ip in &mut attachment.ips {
+        ip.address = IpNet::from(ip.address.addr());
+        ip.gateway = None;
+    }
+    attachment.interfaces = vec![Interface { name: identity.interface() }];
+    Ok(attachment.to_json(request.version()))
+}
+
+/// The same ADD again (the runtime or the node started anew): same addresses, wires made anew if they don't stand.
+fn again(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    found: &WorkloadEndpoint,
+    pod: &Namespace,
+) -> Result<Value> {
+    let addresses = addresses_of(found);
+    let wiring = wiring(request, identity, &addresses, default_routes(&addresses))?;
+    let mut wanted = found.clone();
+    if !wiring.faults(pod)?.is_empty() {
+        let wired = wiring.apply(pod)?;
+        wanted.spec.mac = wired.mac.to_string();
+        wanted.spec.interface_name.clone_from(&wiring.host_interface);
+    }
+    if identity.workload == Workload::Container && !wanted.spec.profiles.contains(&identity.network) {
+        ensure_profile(context.client, &identity.network)?;
+        wanted.spec.profiles.push(identity.network.clone());
+    }
+    if wanted != *found {
+        context.client.update(Client::to_json(&wanted)?, Labels::Replace)?;
+    }
+    let judged = context.gate.judged(&identity.endpoint_key(), &wiring.host_interface);
+    judged.map_err(Error::Gate)?;
+    let ips = addresses.iter().map(|address| Address { address: IpNet::from(*address), gateway: None });
+    let interfaces = vec![Interface { name: wiring.host_interface }];
+    Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
+}
+
+/// Wires, stores, waits.
+fn attach(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    before: Option<&WorkloadEndpoint>,
+    pod: &Namespace,
+    attachment: &Attachment,
+) -> Result<()> {
+    let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
+    let wiring = wiring(request, identity, &addresses, routes(request, attachment, &addresses))?;
+    let wired = wiring.apply(pod)?;
+    if identity.workload == Workload::Container {
+        ensure_profile(context.client, &identity.network)?;
+    }
+    let attached = Attached { interface: &wiring.host_interface, mac: wired.mac, addresses: &addresses };
+    let mut object = endpoint(identity, &request.config, &attached);
+    if let Some(before) = before {
+        // Whoever changed it since we read it must be seen: it may be a newer container's.
+        object.metadata.resource_version.clone_from(&before.metadata.resource_version);
+        context.client.update(Client::to_json(&object)?, Labels::Replace)?;
+    } else {
+        context.client.create(Client::to_json(&object)?)?;
+    }
+    context.gate.judged(&identity.endpoint_key(), &wiring.host_interface).map_err(Error::Gate)
+}
+
+/// Takes back what a failed ADD did; what fails here is logged, the first error is what the runtime sees.
+fn undo(context: &Context<'_>, request: &Request, identity: &Identity, before: Option<&WorkloadEndpoint>) {
+    let warn = |what: &str, error: Error| {
+        tracing::warn!(container = identity.container_id, what, %error, "a failed ADD left something");
+    };
+    if let Err(error) = remove_from_host(&identity.interface()) {
+        warn("interface", error);
+    }
+    // What an earlier container of this pod had is kept: its own DEL removes it.
+    let ours = context.stored(identity).map(|found| {
+        found.is_some_and(|found| found.spec.container_id == identity.container_id) && before.is_none()
+    });
+    let removed = ours.and_then(|ours| match ours {
+        true => context.client.delete(&identity.endpoint_key(), None).map(drop).map_err(Error::from),
+        false => Ok(()),
+    });
+    if let Err(error) = removed {
+        warn("endpoint", error);
+    }
+    let released = match request.config.ipam.plugin_type.as_str() {
+        CALICO_IPAM => context
+            .view(&identity.node)
+            .and_then(|view| address::release(context.client, &view, &identity.handle()).map(drop)),
+        _ => delegated_config(context, request, &identity.node)
+            .and_then(|raw| delegate::call(request, &raw, Command::Del)),
+    };
+    if let Err(error) = released {
+        warn("addresses", error);
+    }
+}
+
+/// The pod's addresses, from whoever has them.
+fn addresses(context: &Context<'_>, request: &Request, identity: &Identity) -> Result<Attachment> {
+    let annotations = &request.config.args.cni.annotations;
+    let (fixed, free) =
+        (annotations.get(ANNOTATION_ADDRESSES), annotations.get(ANNOTATION_ADDRESSES_NO_IPAM));
+    if let (Some(_), Some(_)) = (fixed, free) {
+        return Err(Error::Addresses(format!(
+            "can't have both annotations: {ANNOTATION_ADDRESSES:?} and {ANNOTATION_ADDRESSES_NO_IPAM:?} in use at the same time"
+        )));
+    }
+    if let Some(text) = free {
+        if !request.config.feature_control.ip_addrs_no_ipam {
+            return Err(Error::Addresses("requested feature is not enabled: ip_addrs_no_ipam".into()));
+        }
+        let nets = parse_addresses(ANNOTATION_ADDRESSES_NO_IPAM, text)?;
+        let ips = nets.into_iter().map(|address| Address { address: IpNet::from(address), gateway: None });
+        return Ok(Attachment { ips: ips.collect(), ..Attachment::default() });
+    }
+    let attachment = if request.config.ipam.plugin_type == CALICO_IPAM {
+        calico_result(&assign(context, request, identity)?)
+    } else {
+        delegate::add(request, &delegated_config(context, request, &identity.node)?)?
+    };
+    if attachment.ips.is_empty() {
+        return Err(Error::Addresses("IPAM plugin returned missing IP config".into()));
+    }
+    Ok(attachment)
+}
+
+fn assign(context: &Context<'_>, request: &Request, identity: &Identity) -> Result<Vec<IpNet>> {
+    let config = &request.config;
+    let annotations = &config.args.cni.annotations;
+    let requested = match (annotations.get(ANNOTATION_ADDRESSES), request.args.ip) {
+        (Some(text), _) => parse_addresses(ANNOTATION_ADDRESSES, text)?,
+        (None, Some(address)) => vec![address],
+        (None, None) => Vec::new(),
+    };
+    let wanted = Wanted {
+        v4: config.ipam.assign_ipv4.unwrap_or(true),
+        v6: config.ipam.assign_ipv6.unwrap_or(false),
+        v4_pools: config.ipam.ipv4_pools.clone(),
+        v6_pools: config.ipam.ipv6_pools.clone(),
+        requested,
+        annotations: annotations.clone(),
+    };
+    if !wanted.v4 && !wanted.v6 && wanted.requested.is_empty() {
+        return Err(Error::Config {
+            field: "ipam",
+            found: "assign_ipv4 and assign_ipv6 false".into(),
+            expected: "at least one of them true",
+        });
+    }
+    let view = context.view(&identity.node)?;
+    address::assign(context.client, &view, identity, &wanted)
+}
+
+/// Addresses with their blocks' masks, and routes to the blocks, as `calico-ipam` prints them.
+fn calico_result(nets: &[IpNet]) -> Attachment {
+    let mut routes: Vec<Route> = Vec::new();
+    for net in nets {
+        let route = Route { destination: net.trunc(), gateway: None };
+        if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    let ips = nets.iter().map(|net| Address { address: *net, gateway: None }).collect();
+    Attachment { ips, routes, ..Attachment::default() }
+}
+
+/// At most one address of each family.
+fn parse_addresses(annotation: &str, text: &str) -> Result<Vec<IpAddr>> {
+    let list = annotation_list(annotation, text)?;
+    let parse = |text: &String| {
+        text.parse()
+            .map_err(|_| Error::Addresses(format!("annotation {annotation}: {text:?} is no IP address")))
+    };
+    let addresses: Vec<IpAddr> = list.iter().map(parse).collect::<Result<_>>()?;
+    let of = |v4: bool| addresses.iter().filter(|address| address.is_ipv4() == v4).count();
+    if addresses.is_empty() || of(true) > 1 || of(false) > 1 {
+        return Err(Error::Addresses(format!(
+            "annotation {annotation}: {text}: expected one address of each family at most, and one at least"
+        )));
+    }
+    Ok(addresses)
+}
+
+/// What the pod's routes lead to: what another IPAM gave, or the default routes; both on request.
+fn routes(request: &Request, attachment: &Attachment, addresses: &[IpAddr]) -> Vec<IpNet> {
+    let given: Vec<IpNet> = match request.config.ipam.plugin_type.as_str() {
+        CALICO_IPAM => Vec::new(),
+        _ => attachment.routes.iter().map(|route| route.destination).collect(),
+    };
+    let mut routes = if given.is_empty() || request.config.include_default_routes {
+        default_routes(addresses)
+    } else {
+        Vec::new()
+    };
+    routes.extend(given);
+    routes.dedup();
+    routes
+}
+
+pub(super) fn wiring(
+    request: &Request,
+    identity: &Identity,
+    addresses: &[IpAddr],
+    routes: Vec<IpNet>,
+) -> Result<Wiring> {
+    let mac = request.config.args.cni.annotations.get(ANNOTATION_MAC);
+    Ok(Wiring {
+        host_interface: identity.interface(),
+        pod_interface: identity.ifname.clone(),
+        mtu: Some(request.config.mtu).filter(|mtu| *mtu != 0),
+        mac: mac.map(|mac| mac.parse::<Mac>()).transpose()?,
+        addresses: addresses.to_vec(),
+        routes,
+        forwarding: request.config.container_settings.allow_ip_forwarding,
+    })
+}
+
+fn ensure_profile(client: &Client, network: &str) -> Result<()> {
+    match client.get(&ResourceKey::cluster(Kind::Profile, network)) {
+        Ok(_) => return Ok(()),
+        Err(tortie_store::Error::Missing { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match client.create(network_profile(network)) {
+        Ok(_) | Err(tortie_store::Error::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The configuration for another IPAM plugin: `usePodCidr` becomes the node's first IPv4 pod CIDR.
+pub(super) fn delegated_config(context: &Context<'_>, request: &Request, node: &str) -> Result<Value> {
+    let mut raw = request.raw.clone();
+    if request.config.ipam.subnet.eq_ignore_ascii_case("usePodCidr") {
+        let object = context.client.get_as::<NodeSpec>(&ResourceKey::cluster(Kind::Node, node))?;
+        let cidr = object.status.pod_cidrs.first().ok_or_else(|| Error::Config {
+            field: "ipam.subnet",
+            found: format!("usePodCidr, and node {node} has no pod CIDR"),
+            expected: "a subnet",
+        })?;
+        raw["ipam"]["subnet"] = json!(cidr);
+    }
+    Ok(raw)
+}

@@ -1,0 +1,78 @@
+//! DEL: all of it gone, whatever is there.
+
+use super::Context;
+use super::add::{CALICO_IPAM, delegated_config};
+use crate::endpoint::addresses_of;
+use crate::identity::Identity;
+use crate::request::{Command, Request};
+use crate::{Error, Result, address, delegate, wiring};
+use std::net::IpAddr;
+use tortie_netlink::Namespace;
+
+/// Detaches a container.
+pub(super) fn del(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Result<()> {
+    context.ready()?;
+    let identity = context.identity(request);
+    let mut faults = Vec::new();
+    // The wires first: nothing passes while the rest goes.
+    if let Some(pod) = pod
+        && let Err(error) = wiring::remove(pod, &identity.ifname)
+    {
+        faults.push(error);
+    }
+    detach(context, request, &identity, &mut faults);
+    Error::of_teardown(faults)
+}
+
+/// Only addresses: we are `calico-ipam`.
+pub(super) fn release_addresses(context: &Context<'_>, request: &Request) -> Result<()> {
+    context.ready()?;
+    let identity = context.identity(request);
+    let mut faults = Vec::new();
+    release(context, &identity, &mut faults);
+    Error::of_teardown(faults)
+}
+
+/// Everything of a container but what is inside its namespace.
+pub(super) fn detach(context: &Context<'_>, request: &Request, identity: &Identity, faults: &mut Vec<Error>) {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    let stored = context.stored(identity).unwrap_or_else(|error| {
+        faults.push(error);
+        None
+    });
+    // Another container of the same pod has taken over the endpoint: it keeps it, and its interface.
+    let ours = stored.filter(|found| found.spec.container_id == identity.container_id);
+    if let Some(found) = &ours {
+        addresses.extend(addresses_of(found));
+        // The container's namespace may have gone without its interface (the peer's end is here).
+        let removed = wiring::remove_from_host(&found.spec.interface_name).map(drop);
+        faults.extend(removed.err());
+        context.gate.gone(&identity.endpoint_key(), &found.spec.interface_name);
+    }
+    faults.extend(wiring::forget(&addresses).err());
+    if let Some(found) = &ours {
+        let version = found.metadata.resource_version.as_str();
+        match context.client.delete(&identity.endpoint_key(), Some(version)) {
+            Ok(_) | Err(tortie_store::Error::Missing { .. }) => {}
+            Err(error) => faults.push(error.into()),
+        }
+    }
+    // Addresses last: they may be another's as soon as they are free.
+    if request.config.ipam.plugin_type == CALICO_IPAM {
+        release(context, identity, faults);
+    } else {
+        let raw = delegated_config(context, request, &identity.node);
+        faults.extend(raw.and_then(|raw| delegate::call(request, &raw, Command::Del)).err());
+    }
+}
+
+/// Both forms of the handle: today's and the one of old releases.
+fn release(context: &Context<'_>, identity: &Identity, faults: &mut Vec<Error>) {
+    let view = match context.view(&identity.node) {
+        Ok(view) => view,
+        Err(error) => return faults.push(error),
+    };
+    for handle in [identity.handle(), identity.old_handle()] {
+        faults.extend(address::release(context.client, &view, &handle).err());
+    }
+}

@@ -1,0 +1,51 @@
+//! What stands between wiring a pod and letting it talk: closed before the first route, open when its policy holds.
+//!
+//! The agent's gate knows its own table and waits for its own commit. Without an agent, [`ClosedTable`] makes sure that
+//! a table stands which drops what is not judged yet; the pod then waits for its judge.
+
+use tortie_api::kind::ResourceKey;
+use tortie_nft::flat::{Closed, Flat, Ownership, Settings};
+
+/// Called by [`crate::execute`] in this order: `close`, then the kernel and the store are written, then `judged`.
+pub trait Gate {
+    /// Returns when packets of an interface that nobody has judged yet are dropped.
+    ///
+    /// # Errors
+    /// In words for the runtime; nothing is wired then.
+    fn close(&self) -> Result<(), String>;
+
+    /// The endpoint is stored and its interface `interface` is there: returns when its policy is in the kernel.
+    ///
+    /// # Errors
+    /// In words for the runtime; the attachment is undone then.
+    fn judged(&self, endpoint: &ResourceKey, interface: &str) -> Result<(), String>;
+
+    /// The endpoint and its interface are gone. Needs not wait.
+    fn gone(&self, endpoint: &ResourceKey, interface: &str);
+}
+
+/// The gate of a process that is no agent, in its own network namespace.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClosedTable;
+
+impl Gate for ClosedTable {
+    fn close(&self) -> Result<(), String> {
+        // Never owned: the table has to outlive this process and be the agent's afterwards.
+        let settings = Settings { owned: Ownership::Never, ..Settings::default() };
+        let closed = Flat::open(settings).and_then(|mut flat| flat.install_closed());
+        match closed.map_err(|error| error.to_string())? {
+            Closed::Installed => tracing::warn!(
+                "no policy table stood: new connections of all workloads are dropped until the agent starts"
+            ),
+            Closed::Judging => tracing::debug!("a policy table stands"),
+        }
+        Ok(())
+    }
+
+    fn judged(&self, endpoint: &ResourceKey, _interface: &str) -> Result<(), String> {
+        tracing::info!(%endpoint, "attached without an agent: closed until the agent judges it");
+        Ok(())
+    }
+
+    fn gone(&self, _endpoint: &ResourceKey, _interface: &str) {}
+}
