@@ -55,7 +55,7 @@ fn first(
     let mut attachment = addresses(context, request, identity)?;
     let done = attach(context, request, identity, before, pod, &attachment);
     if let Err(error) = done {
-        undo(context, request, identity, before);
+        undo(context, request, identity);
         return Err(error);
     }
     for ip in &mut attachment.ips {
@@ -124,17 +124,17 @@ fn attach(
 }
 
 /// Takes back what a failed ADD did; what fails here is logged, the first error is what the runtime sees.
-fn undo(context: &Context<'_>, request: &Request, identity: &Identity, before: Option<&WorkloadEndpoint>) {
+fn undo(context: &Context<'_>, request: &Request, identity: &Identity) {
     let warn = |what: &str, error: Error| {
         tracing::warn!(container = identity.container_id, what, %error, "a failed ADD left something");
     };
     if let Err(error) = remove_from_host(&identity.interface()) {
         warn("interface", error);
     }
-    // What an earlier container of this pod had is kept: its own DEL removes it.
-    let ours = context.stored(identity).map(|found| {
-        found.is_some_and(|found| found.spec.container_id == identity.container_id) && before.is_none()
-    });
+    // An endpoint of an earlier container of this pod is that one's, until we have written it.
+    let ours = context
+        .stored(identity)
+        .map(|found| found.is_some_and(|found| found.spec.container_id == identity.container_id));
     let removed = ours.and_then(|ours| match ours {
         true => context.client.delete(&identity.endpoint_key(), None).map(drop).map_err(Error::from),
         false => Ok(()),

@@ -49,6 +49,15 @@ pub(super) fn detach(context: &Context<'_>, request: &Request, identity: &Identi
         faults.extend(removed.err());
         context.gate.gone(&identity.endpoint_key(), &found.spec.interface_name);
     }
+    if request.config.ipam.plugin_type == CALICO_IPAM {
+        // Those of a container whose endpoint another one has taken over, or that never got one.
+        match address::held(context.client, &identity.handle()) {
+            Ok(held) => addresses.extend(held),
+            Err(error) => faults.push(error),
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
     faults.extend(wiring::forget(&addresses).err());
     if let Some(found) = &ours {
         let version = found.metadata.resource_version.as_str();
