@@ -105,8 +105,6 @@ impl Entity {
             (None, None) => true,
             // Without a positive selector, an address that nobody knows is not excluded either.
             (None, Some(not)) => !cluster.anyone_at(address, |labels| not.matches(labels)),
-            // Only named ports: their members were selected already.
-            (Some(_), _) if self.ports.ranges.is_empty() && !self.ports.names.is_empty() => true,
             (Some(selector), not) => cluster.anyone_at(address, |labels| {
                 selector.matches(labels) && !not.as_ref().is_some_and(|not| not.matches(labels))
             }),

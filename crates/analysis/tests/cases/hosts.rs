@@ -167,3 +167,46 @@ fn hosts_have_global_policies_alone() {
         .global("r", json!({"selector": "all()", "ingress": [{"action": "Allow", "protocol": "TCP"}]}));
     assert_eq!(world.ingress(IN), "allow r#0");
 }
+
+/// Beside a `namespaceSelector`, each `all()` in a policy's selector means what has a namespace, so that even a
+/// negative test of namespaces selects no host.
+#[test]
+fn all_beside_a_namespace_selector_is_no_host() {
+    let rule = json!([{"action": "Allow"}]);
+    let of = |spec: Value| {
+        let mut spec = spec;
+        spec["ingress"] = rule.clone();
+        world().global("p", spec).ingress(IN)
+    };
+    assert_eq!(of(json!({"namespaceSelector": "env != 'dev'"})), "allow p#0");
+    assert_eq!(of(json!({"selector": "role == 'edge'", "namespaceSelector": "env != 'dev'"})), "allow p#0");
+    assert_eq!(of(json!({"selector": "all()", "namespaceSelector": "env != 'dev'"})), "deny __PROFILE__#-1");
+    assert_eq!(
+        of(json!({"selector": "role == 'x' || all()", "namespaceSelector": "env != 'dev'"})),
+        "deny __PROFILE__#-1"
+    );
+}
+
+/// Beside a `serviceAccountSelector`, each `all()` means what has a service account.
+#[test]
+fn all_beside_a_service_account_selector_is_no_host() {
+    let of = |selector: &str| {
+        let spec = json!({"selector": selector, "serviceAccountSelector": "trust != 'low'", "ingress": [{"action": "Allow"}]});
+        world().global("p", spec).ingress(IN)
+    };
+    assert_eq!(of(""), "allow p#0");
+    assert_eq!(of("all()"), "deny __PROFILE__#-1");
+}
+
+/// Forwarded packets to failsafe ports are not judged by doNotTrack and preDNAT policies (those tables let them
+/// through), but by the rest.
+#[test]
+fn failsafe_ports_are_forwarded_past_what_is_judged_early() {
+    let early = world()
+        .global("u", edge(json!({"doNotTrack": true, "applyOnForward": true, "ingress": [{"action": "Deny"}]})))
+        .global("d", json!({"selector": "role == 'edge'", "types": ["Ingress"], "preDNAT": true, "applyOnForward": true, "ingress": [{"action": "Deny"}]}));
+    assert_eq!(early.forward("8.8.8.8 -> shop/web tcp/23 via:node1"), "deny u#0");
+    assert_eq!(early.forward("8.8.8.8 -> shop/web tcp/22 via:node1"), "allow #-2");
+    let late = world().global("f", edge(json!({"applyOnForward": true, "ingress": [{"action": "Deny"}]})));
+    assert_eq!(late.forward("8.8.8.8 -> shop/web tcp/22 via:node1"), "deny f#0");
+}

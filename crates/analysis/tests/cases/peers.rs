@@ -168,6 +168,13 @@ fn a_host_endpoint_is_a_peer_without_namespace() {
     assert_eq!(world(json!({"selector": "kind == 'host'"})).ingress(from_host), "deny shop/p#-1");
 }
 
+/// A network set has the labels of its namespace.
+#[test]
+fn a_set_is_in_its_namespace() {
+    assert_eq!(global(json!({"selector": "kind == 'set' && pcns.env == 'prod'"})), "set");
+    assert_eq!(namespaced(json!({"selector": "kind == 'set'", "namespaceSelector": "env == 'prod'"})), "set");
+}
+
 /// `serviceAccounts.names`: endpoints with one of these accounts, in a GlobalNetworkPolicy of any namespace.
 #[test]
 fn service_accounts_by_name() {
