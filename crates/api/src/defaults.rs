@@ -23,9 +23,24 @@ pub fn apply(kind: Kind, object: &mut Value, namespace: &str) {
                 metadata.remove("namespace");
             }
         }
+        if kind == Kind::Namespace {
+            name_label(metadata);
+        }
     }
     if let Some(Value::Object(spec)) = object.get_mut("spec") {
         apply_to_spec(kind, spec);
+    }
+}
+
+/// Kubernetes' API gives every namespace a label with its name, so that selectors can name it.
+fn name_label(metadata: &mut Map<String, Value>) {
+    let name = metadata.get("name").cloned().unwrap_or_default();
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if labels.is_null() {
+        *labels = json!({});
+    }
+    if let Value::Object(labels) = labels {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name);
     }
 }
 

@@ -140,6 +140,16 @@ kind: GlobalNetworkPolicy
 metadata: {{name: in-no-tier}}
 spec: {{order: 1, tier: gone, ingress: [{{action: Deny}}]}}
 ---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: both-early}}
+spec: {{order: 1, doNotTrack: true, preDNAT: true, applyOnForward: true, ingress: [{{action: Deny}}]}}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {{name: only-staged}}
+spec: {{order: 1, ingress: [{{action: Deny}}]}}
+---
 apiVersion: example.com/v1
 kind: Sock
 metadata: {{name: left}}
@@ -151,7 +161,12 @@ metadata: {{name: left}}
     let named: Vec<&str> = refused.iter().map(|refusal| refusal["object"].as_str().unwrap()).collect();
     assert_eq!(
         named,
-        ["GlobalNetworkPolicy(unknown-field)", "Sock(left)", "GlobalNetworkPolicy(in-no-tier)"],
+        [
+            "GlobalNetworkPolicy(unknown-field)",
+            "GlobalNetworkPolicy(both-early)",
+            "Sock(left)",
+            "GlobalNetworkPolicy(in-no-tier)"
+        ],
         "{refused:?}"
     );
     assert!(refused.iter().all(|refusal| !refusal["error"].as_str().unwrap().is_empty()));
@@ -173,4 +188,60 @@ fn people_get_a_story() {
 "
     );
     assert!(told("icmp/3.1").starts_with("198.51.100.1 -> shop/db (10.0.0.2), ICMP type 3 code 1: denied\n"));
+}
+
+/// Calico applies a ClusterNetworkPolicy with a rule that it can't convert: a Deny denies everything then.
+#[test]
+fn a_policy_of_kubernetes_that_is_converted_in_part_is_named_and_counts() {
+    let objects = format!(
+        "{SHOP}---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {{name: half}}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {{namespaces: {{}}}}
+  ingress:
+  - action: Accept
+    from: [{{namespaces: {{matchExpressions: [{{key: a, operator: Near}}]}}}}]
+  - action: Deny
+    from: [{{namespaces: {{matchExpressions: [{{key: a, operator: Near}}]}}}}]
+"
+    );
+    let (answers, refused) =
+        ask(&objects, r#"{"id":1,"from":"192.0.2.1","to":"shop/db","protocol":"tcp","port":5432}"#);
+    assert_eq!(answers[0]["ingress"]["policy"], "half", "{}", answers[0]);
+    assert_eq!(answers[0]["verdict"], "deny");
+    assert!(
+        refused.iter().all(|line| line["object"] == "KubernetesClusterNetworkPolicy(half)"),
+        "{refused:?}"
+    );
+    assert!(!refused.is_empty());
+}
+
+/// As in Kubernetes, a namespace has a label with its name; objects without namespace are in `default`.
+#[test]
+fn defaults_apply_as_through_the_api() {
+    let objects = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: default}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec: {nodeName: n}
+status: {phase: Running, podIP: 10.0.0.5}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: p}
+spec: {namespaceSelector: kubernetes.io/metadata.name == 'default', egress: [{action: Deny}]}
+";
+    let (answers, refused) = ask(objects, r#"{"id":1,"from":"default/a","to":"8.8.8.8","protocol":47}"#);
+    assert_eq!(refused, Vec::<Value>::new());
+    let denied =
+        json!({"action": "deny", "tier": "default", "kind": "GlobalNetworkPolicy", "policy": "p", "rule": 0});
+    assert_eq!(answers[0]["egress"], denied);
 }

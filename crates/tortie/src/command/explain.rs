@@ -15,10 +15,14 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tortie_analysis::{Answer, Cluster, Flow, FlowError, Request, judge, story};
-use tortie_api::decode::decode;
+use tortie_api::decode::{Document, Object, decode};
+use tortie_api::defaults;
+use tortie_api::fault::Fault;
+use tortie_api::kind::Kind;
 use tortie_api::resource::Resource;
+use tortie_api::validate::validate;
 
-use super::Output;
+use super::{Output, input};
 
 /// The arguments of `tortie explain`.
 #[derive(Debug, Args)]
@@ -101,35 +105,26 @@ fn is_zero(line: &usize) -> bool {
     *line == 0
 }
 
-/// Reads all objects of a file or a directory.
+/// Reads all objects of a file or a directory, as if they were created through the API.
 fn load(path: &Path) -> anyhow::Result<(Vec<Resource>, Vec<Refusal>)> {
-    let mut files = Vec::new();
-    find_files(path, &mut files)?;
     let (mut resources, mut refused) = (Vec::new(), Vec::new());
-    for file in files {
-        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let refusal = |object: &str, error: String, line| Refusal {
-            object: object.to_owned(),
-            error,
-            file: file.display().to_string(),
-            line,
+    for file in input::read(path, true)? {
+        let decoded = decode(&file.text);
+        let mut refuse = |object: &str, error: String, line| {
+            refused.push(Refusal { object: object.to_owned(), error, file: file.name.clone(), line });
         };
-        let decoded = decode(&text);
-        refused.extend(decoded.faults.iter().map(|fault| refusal("", fault.to_string(), fault.line)));
-        for document in decoded.documents {
-            let subject = &document.subject;
-            if let Some(fault) = document.faults.first() {
-                let errors: Vec<String> = document.faults.iter().map(ToString::to_string).collect();
-                refused.push(refusal(subject, errors.join("; "), fault.line));
-                continue;
-            }
-            let Some(object) = document.object else { continue };
-            if !Resource::KINDS.contains(&object.kind) {
-                continue;
-            }
-            match object.resource() {
-                Ok(resource) => resources.push(resource),
-                Err(error) => refused.push(refusal(subject, error.to_string(), object.places.find("").line)),
+        for fault in &decoded.faults {
+            refuse("", fault.to_string(), fault.line);
+        }
+        for Document { subject, object, faults } in decoded.documents {
+            let (resource, faults) = match object {
+                Some(object) if faults.is_empty() => read(object),
+                _ => (None, faults),
+            };
+            resources.extend(resource);
+            if let Some(first) = faults.first() {
+                let errors: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                refuse(&subject, errors.join("; "), first.line);
             }
         }
     }
@@ -137,22 +132,21 @@ fn load(path: &Path) -> anyhow::Result<(Vec<Resource>, Vec<Refusal>)> {
     Ok((resources, refused))
 }
 
-/// The files of a directory and of those in it, in order of their names; or the file itself.
-fn find_files(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let about = || format!("reading {}", path.display());
-    if !path.metadata().with_context(about)?.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
+/// An object with its defaults, if the API would take it and it means anything to policy; else its faults.
+fn read(mut object: Object) -> (Option<Resource>, Vec<Fault>) {
+    defaults::apply(object.kind, &mut object.json, "default");
+    // Of Kubernetes' policies the API takes more than Calico can convert: what becomes of the rest
+    // is for the conversion to say.
+    let converted =
+        matches!(object.kind, Kind::KubernetesNetworkPolicy | Kind::KubernetesClusterNetworkPolicy);
+    let faults = if converted { Vec::new() } else { validate(&object) };
+    if !faults.is_empty() || !Resource::KINDS.contains(&object.kind) {
+        return (None, faults);
     }
-    let entries: Result<BTreeSet<PathBuf>, io::Error> =
-        path.read_dir().with_context(about)?.map(|entry| Ok(entry?.path())).collect();
-    for entry in entries.with_context(about)? {
-        let yaml = entry.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|of| end == *of));
-        if yaml || entry.is_dir() {
-            find_files(&entry, files)?;
-        }
+    match object.resource() {
+        Ok(resource) => (Some(resource), Vec::new()),
+        Err(error) => (None, object.place(vec![Fault::new("", error.to_string())])),
     }
-    Ok(())
 }
 
 /// A policy can't be created in a tier that isn't there.
