@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::claim::{ATTEMPTS, Claimant, NotClaimed, NotReleased, ReleaseOnly, release_claim, write_block};
 use crate::error::Error;
-use crate::index;
+use crate::index::Counted;
 use crate::key::{HandleId, Key, Owner, Prefix};
 use crate::machine::{Io, Machine, Stored};
 use crate::net::Family;
@@ -512,12 +512,15 @@ impl<'a> Work<'a> {
         let cidr = block.cidr;
         // Calico counts what was asked for, though the block may have had less: too many is safe, and equal to the eye
         // of whoever compares the two.
-        if let Some(handle) = handle {
-            index::add(self.io, handle, &cidr, count).await.map_err(|_| NotAssigned::No)?;
-        }
+        let counted = match handle {
+            Some(handle) => {
+                Some(Counted::add(self.io, handle, &cidr, count).await.map_err(|_| NotAssigned::No)?)
+            }
+            None => None,
+        };
         if write_block(self.io, block, revision).await.is_err() {
-            if let Some(handle) = handle {
-                index::subtract(self.io, handle, &cidr, count).await;
+            if let Some(counted) = counted {
+                counted.subtract(self.io, &cidr, count).await;
             }
             return Err(NotAssigned::Refused);
         }

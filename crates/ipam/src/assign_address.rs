@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::claim::{ATTEMPTS, Claimant, write_block};
 use crate::error::Error;
-use crate::index;
+use crate::index::Counted;
 use crate::key::{HandleId, Owner};
 use crate::machine::Machine;
 use crate::net;
@@ -72,14 +72,15 @@ pub fn assign_address(view: Arc<View>, now: Now, wanted: AssignAddress) -> Machi
                 let identifier = address.to_string();
                 return Err(Error::Exists { identifier, reason: "Address already assigned in block" });
             }
-            if let Some(handle) = &handle {
-                index::add(&io, handle, &cidr, 1).await?;
-            }
+            let counted = match &handle {
+                Some(handle) => Some(Counted::add(&io, handle, &cidr, 1).await?),
+                None => None,
+            };
             if write_block(&io, block, revision).await.is_ok() {
                 return Ok(());
             }
-            if let Some(handle) = &handle {
-                index::subtract(&io, handle, &cidr, 1).await;
+            if let Some(counted) = counted {
+                counted.subtract(&io, &cidr, 1).await;
             }
         }
         Err(Error::Retries)

@@ -11,47 +11,56 @@ use ipnet::IpNet;
 use crate::claim::{ATTEMPTS, write_block};
 use crate::error::Error;
 use crate::key::{HandleId, Key};
-use crate::machine::{Io, Refused};
+use crate::machine::{Io, Refused, Revision, Stored};
 use crate::record::{Handle, Record};
 
-/// Counts `number` addresses more in `block`.
-pub(crate) async fn add(io: &Io, id: &HandleId, block: &IpNet, number: u32) -> Result<(), Error> {
-    let key = Key::Handle(id.clone());
-    for _ in 0..ATTEMPTS {
-        // A new handle is the rule.
-        let mut handle = Handle::default();
-        handle.add(block, number);
-        if io.create(key.clone(), Record::Handle(handle)).await.is_ok() {
-            return Ok(());
-        }
-        let Some(mut known) = io.handle(id).await else { continue };
-        known.record.add(block, number);
-        if io.update(key.clone(), Record::Handle(known.record), known.revision).await.is_ok() {
-            return Ok(());
-        }
-    }
-    Err(Error::Retries)
+/// A handle at a revision: what an operation saw or wrote before it wrote a block.
+pub(crate) struct Counted {
+    id: HandleId,
+    handle: Handle,
+    revision: Revision,
 }
 
-/// Counts `number` addresses fewer in `block`; a handle without blocks is deleted. Nothing happens if there is no handle:
-/// the addresses are released already, and that is what counts.
-pub(crate) async fn subtract(io: &Io, id: &HandleId, block: &IpNet, number: u32) {
-    for _ in 0..ATTEMPTS {
-        let Some(mut known) = io.handle(id).await else { return };
-        known.record.subtract(block, number);
-        if replace(io, id, known.record, known.revision).await.is_ok() {
-            return;
+impl Counted {
+    /// Counts `number` addresses more in `block`, which is written next.
+    pub(crate) async fn add(io: &Io, id: &HandleId, block: &IpNet, number: u32) -> Result<Counted, Error> {
+        let key = Key::Handle(id.clone());
+        for _ in 0..ATTEMPTS {
+            // A new handle is the rule.
+            let mut handle = Handle::default();
+            handle.add(block, number);
+            if let Ok(revision) = io.create(key.clone(), Record::Handle(handle.clone())).await {
+                return Ok(Counted { id: id.clone(), handle, revision });
+            }
+            let Some(Stored { record: mut handle, revision, .. }) = io.handle(id).await else { continue };
+            handle.add(block, number);
+            if let Ok(revision) = io.update(key.clone(), Record::Handle(handle.clone()), revision).await {
+                return Ok(Counted { id: id.clone(), handle, revision });
+            }
+        }
+        Err(Error::Retries)
+    }
+
+    /// Reads a handle before addresses of it are taken from a block. `None` if there is none.
+    pub(crate) async fn read(io: &Io, id: &HandleId) -> Option<Counted> {
+        let Stored { record: handle, revision, .. } = io.handle(id).await?;
+        Some(Counted { id: id.clone(), handle, revision })
+    }
+
+    /// Counts `number` addresses fewer in `block`; a handle without blocks is deleted. If somebody else wrote the handle
+    /// since, he may have corrected it, and it is counted anew. The block is right already, so that an error here is no
+    /// more than a handle that counts too many.
+    pub(crate) async fn subtract(self, io: &Io, block: &IpNet, number: u32) {
+        let Counted { id, mut handle, revision } = self;
+        handle.subtract(block, number);
+        if replace(io, &id, handle, revision).await.is_err() {
+            let _ = settle(io, &id, &[*block]).await;
         }
     }
 }
 
 /// Writes a handle back, or deletes it if it has no blocks.
-pub(crate) async fn replace(
-    io: &Io,
-    id: &HandleId,
-    handle: Handle,
-    revision: crate::machine::Revision,
-) -> Result<(), Refused> {
+async fn replace(io: &Io, id: &HandleId, handle: Handle, revision: Revision) -> Result<(), Refused> {
     let key = Key::Handle(id.clone());
     if handle.block.is_empty() {
         io.delete(key, revision).await
@@ -101,6 +110,6 @@ pub(crate) async fn settle(io: &Io, id: &HandleId, also: &[IpNet]) -> Result<boo
     Err(Error::Retries)
 }
 
-fn known_fields(known: &Option<crate::machine::Stored<Handle>>) -> Handle {
+fn known_fields(known: &Option<Stored<Handle>>) -> Handle {
     known.as_ref().map(|known| known.record.clone()).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! Release of addresses, one by one or all of a handle.
 //!
-//! The block is written first, then the handle. A block that is nobody's is deleted when it is emptied; one whose pool no
+//! The handle is read, the block written, then the handle. A block that is nobody's is deleted when it is emptied; one whose pool no
 //! longer selects its host is given up.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::assign::give_up_if_unselected;
 use crate::claim::{ATTEMPTS, write_block};
 use crate::error::Error;
-use crate::index;
+use crate::index::Counted;
 use crate::key::{HandleId, Key, Prefix};
 use crate::machine::{Io, Machine, Refused, Revision};
 use crate::net::{self, Family};
@@ -106,11 +106,15 @@ async fn release_from_block(
         }
         let taken = block.release(&ordinals, now, config.ip_cooldown_seconds);
         let owner = block.owner();
+        let mut handles = Vec::new();
+        for (handle, count) in taken.by_handle {
+            handles.extend(Counted::read(io, &handle).await.map(|counted| (counted, count)));
+        }
         if write_or_delete(io, block, revision).await.is_err() {
             continue;
         }
-        for (handle, count) in &taken.by_handle {
-            index::subtract(io, handle, &cidr, *count).await;
+        for (counted, count) in handles {
+            counted.subtract(io, &cidr, count).await;
         }
         if let Some(owner) = owner {
             give_up_if_unselected(io, view, &owner, cidr).await;

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::support::{Memory, START, done};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tortie_ipam::key::Key;
+use tortie_ipam::record::Record;
 use tortie_ipam::{
     AssignAddress, AutoAssign, HandleId, Labels, Now, Pool, Release, Reservations, Use, View,
     addresses_of_handle, assign_address, assignment_of, auto_assign, release, release_by_handle,
@@ -22,6 +25,27 @@ fn recorded_calls_have_calicos_results_and_keys() {
         compared += u32::from(replay.step(&step));
     }
     assert_eq!(compared, 17, "steps that are calls of address management");
+}
+
+#[test]
+fn recorded_records_are_written_byte_for_byte_as_calico_writes_them() {
+    #[derive(serde::Deserialize)]
+    struct Step<'a> {
+        #[serde(borrow)]
+        changed: BTreeMap<String, &'a RawValue>,
+    }
+    let mut compared = 0;
+    for line in include_str!("vectors/ipam-steps.jsonl").lines() {
+        let step: Step<'_> = serde_json::from_str(line).unwrap();
+        for (name, value) in step.changed {
+            let Some(key) = Key::parse(&name) else { continue };
+            assert_eq!(key.to_string(), name);
+            let record = Record::decode(&key, value.get().as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(record.encode()).unwrap(), value.get(), "{name}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 22, "records");
 }
 
 #[derive(Default)]
