@@ -73,6 +73,16 @@ pub enum Error {
         /// Why it failed.
         cause: String,
     },
+    /// A setting has a value that means nothing.
+    #[error("{name}: found {found:?}, expected {expected}")]
+    Setting {
+        /// The setting's name, for example `TORTIE_DATABASE_SYNC`.
+        name: &'static str,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// There is no such object. The words are Calico's, `<nil>` included.
     #[error("resource does not exist: {id} with error: <nil>")]
     Missing {

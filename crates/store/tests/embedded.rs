@@ -34,6 +34,22 @@ fn directories_are_made_and_files_are_for_the_owner_only() {
 }
 
 #[test]
+fn the_settings_say_where_and_how_durable() {
+    let with = |pairs: &'static [(&str, &str)]| {
+        Options::from_settings(|name| {
+            pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let default = with(&[("TORTIE_DATABASE", "")]).unwrap();
+    assert_eq!(default.path, Path::new("/var/lib/tortie/tortie.db"));
+    assert_eq!(default.durability, Durability::Full);
+    let options = with(&[("TORTIE_DATABASE", "/x/y.db"), ("TORTIE_DATABASE_SYNC", "Normal")]).unwrap();
+    assert_eq!((options.path.as_path(), options.durability), (Path::new("/x/y.db"), Durability::Normal));
+    let error = with(&[("TORTIE_DATABASE_SYNC", "off")]).unwrap_err().to_string();
+    assert_eq!(error, "TORTIE_DATABASE_SYNC: found \"off\", expected \"full\" or \"normal\"");
+}
+
+#[test]
 fn a_path_that_cannot_be_used_is_named() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("file"), "").unwrap();

@@ -16,7 +16,6 @@ mod watch;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +23,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
 use log::{Head, Write};
+
+/// Where the database is if nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/var/lib/tortie/tortie.db";
 
 /// Every how many writes old history is dropped, and how much at most: twice as much as is added.
 const TRIM_EVERY: u64 = 128;
@@ -43,18 +45,6 @@ pub enum Durability {
     Full,
     /// A crash of the process, but the last writes may be lost with the power. The database stays whole.
     Normal,
-}
-
-impl FromStr for Durability {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Durability, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "full" => Ok(Durability::Full),
-            "normal" => Ok(Durability::Normal),
-            _ => Err(format!("found {text:?}, expected \"full\" or \"normal\"")),
-        }
-    }
 }
 
 /// How much history is kept for watches that fell behind and lists that are read in pages.
@@ -96,6 +86,26 @@ impl Options {
             patience: Duration::from_secs(10),
             retention: Retention::default(),
         }
+    }
+
+    /// The options that the settings `TORTIE_DATABASE` (default [`DEFAULT_PATH`]) and `TORTIE_DATABASE_SYNC` (`full` or
+    /// `normal`, see [`Durability`]) give; `setting` looks one up, in the environment as a rule. An empty value is none.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn from_settings(setting: impl Fn(&str) -> Option<String>) -> Result<Options> {
+        let given = |name| setting(name).filter(|value| !value.is_empty());
+        let path = given("TORTIE_DATABASE").map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
+        let durability = match given("TORTIE_DATABASE_SYNC") {
+            None => Durability::default(),
+            Some(text) if text.eq_ignore_ascii_case("full") => Durability::Full,
+            Some(text) if text.eq_ignore_ascii_case("normal") => Durability::Normal,
+            Some(found) => {
+                let expected = "\"full\" or \"normal\"";
+                return Err(Error::Setting { name: "TORTIE_DATABASE_SYNC", found, expected });
+            }
+        };
+        Ok(Options { durability, ..Options::new(path) })
     }
 }
 

@@ -1,8 +1,13 @@
 //! The commands, one file each.
 
+mod apply;
 mod convert;
+mod create;
+mod delete;
 mod explain;
-mod input;
+mod get;
+pub mod input;
+mod replace;
 mod selector;
 mod validate;
 
@@ -13,6 +18,16 @@ use clap::{Subcommand, ValueEnum};
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Creates objects, or updates those that exist.
+    Apply(apply::Arguments),
+    /// Creates objects that must not exist.
+    Create(create::Arguments),
+    /// Updates objects that must exist.
+    Replace(replace::Arguments),
+    /// Deletes objects by file, or by kind and name.
+    Delete(delete::Arguments),
+    /// Shows objects by file, by kind and name, or all of a kind.
+    Get(get::Arguments),
     /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
     Convert(convert::Arguments),
     /// Says what policy does with a flow, and why.
@@ -30,6 +45,11 @@ impl Command {
     /// What went wrong, for the user to read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Apply(arguments) => Ok(apply::run(&arguments)),
+            Self::Create(arguments) => Ok(create::run(&arguments)),
+            Self::Replace(arguments) => Ok(replace::run(&arguments)),
+            Self::Delete(arguments) => Ok(delete::run(&arguments)),
+            Self::Get(arguments) => Ok(get::run(&arguments)),
             Self::Convert(arguments) => convert::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),

@@ -1,0 +1,38 @@
+//! `tortie apply`: creates objects, or updates those that exist.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+use tortie_store::resources::{Client, Labels};
+
+use crate::objects::{self, Common, Failure, Item, Outcome, Refusal, Style, Verb};
+
+/// The arguments of `tortie apply`.
+#[derive(Debug, Args)]
+#[command(mut_arg("filename", |argument| argument.required(true)))]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Applies what the files hold.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let verb = Verb { present: "apply", past: "applied", style: Style::Summary };
+    objects::report(outcome(&arguments.common), &verb)
+}
+
+fn outcome(common: &Common) -> Result<Outcome, Failure> {
+    let items = objects::items(common, None)?;
+    let client = objects::open_to_write(&common.config)?;
+    Ok(objects::for_each(common, items, false, |item| apply(&client, item)))
+}
+
+fn apply(client: &Client, item: &Item) -> Result<Value, Refusal> {
+    objects::writable(item.kind, "apply", Some("resource is readonly"))?;
+    let object = objects::validated(item)?;
+    Ok(match objects::is_kubernetes_policy(&item.id()) {
+        true => client.update(object, Labels::Merge)?,
+        false => client.apply(object, Labels::Merge)?,
+    })
+}

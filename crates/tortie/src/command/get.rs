@@ -1,0 +1,82 @@
+//! `tortie get`: shows objects by file, by kind and name, or all of a kind.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+use tortie_api::kind::Kind;
+use tortie_store::Error;
+use tortie_store::resources::{Client, Objects};
+
+use crate::objects::{self, Common, Failure, Item, Named};
+use crate::output::{Format, Shown};
+
+/// The arguments of `tortie get`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    common: Common,
+    /// ps, wide, yaml, json, name, or custom-columns=HEADING,...
+    #[arg(short, long, default_value = "ps")]
+    output: String,
+    /// Objects of all namespaces.
+    #[arg(short = 'A', long, short_alias = 'a')]
+    all_namespaces: bool,
+    /// Without what belongs to this cluster only, if names are given.
+    #[arg(long)]
+    export: bool,
+}
+
+/// Shows what is asked for: what was found on standard output, what was not on standard error.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match show(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.print(),
+    }
+}
+
+fn show(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { named, common, output, all_namespaces, export } = arguments;
+    let with_namespace = *all_namespaces || common.namespace.as_ref().is_some_and(|name| !name.is_empty());
+    let format = Format::parse(output, with_namespace).map_err(Failure::Command)?;
+    let items =
+        objects::items(common, Some(named)).map_err(|failure| failure.during("failed to get resources"))?;
+    let client = objects::open(&common.config)?;
+    let mut shown = Vec::new();
+    let outcome = objects::for_each(common, items, *all_namespaces, |item| {
+        let mut found = get_or_list(&client, item)?;
+        if let (Shown::Object { object, .. }, true) = (&mut found, *export && !named.names.is_empty()) {
+            strip(object);
+        }
+        shown.push(found);
+        Ok(Value::Null)
+    });
+    format.print(&client, &shown).map_err(Failure::Command)?;
+    if outcome.errors.is_empty() { Ok(()) } else { Err(Failure::Command(outcome.errors.join("\n"))) }
+}
+
+fn get_or_list(client: &Client, item: &Item) -> Result<Shown, Error> {
+    let id = item.id();
+    if !id.name.is_empty() {
+        return Ok(Shown::Object { kind: item.kind, object: client.get(&id)? });
+    }
+    let namespace = (!id.namespace.is_empty()).then_some(&*id.namespace);
+    let Objects { revision, mut items } = client.list(item.kind, namespace)?;
+    if item.kind == Kind::Tier {
+        // Tiers without an order come last.
+        let order = |tier: &Value| tier["spec"]["order"].as_f64().unwrap_or(f64::INFINITY);
+        items.sort_by(|left, right| order(left).total_cmp(&order(right)));
+    }
+    Ok(Shown::List { kind: item.kind, revision, items })
+}
+
+/// Takes out what belongs to this cluster only.
+fn strip(object: &mut Value) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for name in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
+            metadata.remove(name);
+        }
+    }
+}

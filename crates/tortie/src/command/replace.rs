@@ -1,0 +1,34 @@
+//! `tortie replace`: updates objects that must exist.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+use tortie_store::resources::{Client, Labels};
+
+use crate::objects::{self, Common, Failure, Item, Outcome, Refusal, Style, Verb};
+
+/// The arguments of `tortie replace`.
+#[derive(Debug, Args)]
+#[command(mut_arg("filename", |argument| argument.required(true)))]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Replaces what the files hold.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let verb = Verb { present: "replace", past: "replaced", style: Style::Last };
+    objects::report(outcome(&arguments.common), &verb)
+}
+
+fn outcome(common: &Common) -> Result<Outcome, Failure> {
+    let items = objects::items(common, None)?;
+    let client = objects::open_to_write(&common.config)?;
+    Ok(objects::for_each(common, items, false, |item| replace(&client, item)))
+}
+
+fn replace(client: &Client, item: &Item) -> Result<Value, Refusal> {
+    objects::writable(item.kind, "apply or replace", None)?;
+    Ok(client.update(objects::validated(item)?, Labels::Merge)?)
+}

@@ -1,0 +1,214 @@
+//! Commands on objects: what `apply`, `create`, `replace`, `delete` and `get` have in common.
+//!
+//! ```text
+//! -f FILE|DIR|-  or  KIND NAME... -> Item -> namespace -> Client -> Outcome -> message, exit status
+//! ```
+//! Messages are calicoctl's, its stand-alone form: success on standard output, faults on standard error without a prefix,
+//! exit status 1. Behind a fault of a file stand ours, with file, line, column and field.
+
+mod files;
+mod kinds;
+mod namespace;
+mod outcome;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tortie_api::kind::{Kind, ResourceKey, Scope};
+use tortie_api::{defaults, validate};
+use tortie_store::Error;
+use tortie_store::resources::Client;
+
+use crate::settings;
+
+pub use kinds::short_names;
+pub use outcome::{Failure, Outcome, Refusal, Style, Verb};
+
+/// Arguments of all commands on objects.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// A file or directory with YAML or JSON, or - for standard input.
+    #[arg(short, long)]
+    pub filename: Option<PathBuf>,
+    /// Go into directories below the one given with --filename.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Files without objects are no error.
+    #[arg(long)]
+    pub skip_empty: bool,
+    /// A file with the settings of the datastore.
+    #[arg(short, long, default_value = settings::DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// The namespace of objects that do not name theirs; `default` if there is none.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Accepted for compatibility with calicoctl: the context of a kubeconfig file.
+    #[arg(long, hide = true)]
+    pub context: Option<String>,
+    /// Accepted for compatibility with calicoctl.
+    #[arg(long, hide = true)]
+    pub allow_version_mismatch: bool,
+}
+
+/// A kind and names on the command line, instead of a file.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The kind, in any case, also in the plural or by its short name: `networkpolicy`, `np`.
+    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
+    pub kind: Option<String>,
+    /// The names.
+    pub names: Vec<String>,
+}
+
+/// An object that a command is about.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its kind.
+    pub kind: Kind,
+    /// The object, or only its name if it stood on the command line.
+    pub json: Value,
+    /// Where it comes from, to place faults.
+    pub source: Option<Source>,
+}
+
+/// The place of an object in a file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file's name; `-` for standard input.
+    pub file: String,
+    /// The object as it was decoded.
+    pub object: tortie_api::decode::Object,
+}
+
+impl Item {
+    /// Its identity; the name may be empty.
+    pub fn id(&self) -> ResourceKey {
+        let text = |name: &str| self.json["metadata"][name].as_str().unwrap_or_default();
+        match self.kind.scope() {
+            Scope::Cluster => ResourceKey::cluster(self.kind, text("name")),
+            Scope::Namespaced => ResourceKey::namespaced(self.kind, text("namespace"), text("name")),
+        }
+    }
+
+    /// The resource version that it carries, if it does.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.json["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty())
+    }
+}
+
+/// What a command is about.
+///
+/// # Errors
+/// [`Failure`], if a file can't be read or decoded, or a kind is not known.
+pub fn items(common: &Common, named: Option<&Named>) -> Result<Vec<Item>, Failure> {
+    if let Some(path) = &common.filename {
+        return files::read(path, common.recursive, common.skip_empty);
+    }
+    let Some(Named { kind: Some(word), names }) = named else { return Err(Failure::nothing()) };
+    let kind = kinds::by_name(word)
+        .ok_or_else(|| Failure::Command(format!("resource type '{word}' is not supported")))?;
+    if names.iter().any(String::is_empty) {
+        return Err(Failure::Command("resource name may not be empty".to_owned()));
+    }
+    let item = |name: &str| {
+        let mut metadata = json!({ "name": name });
+        if kind.scope() == Scope::Namespaced {
+            metadata["namespace"] = json!(common.namespace.as_deref().unwrap_or_default());
+        }
+        let json = json!({ "kind": kind.name(), "apiVersion": kind.api().version(), "metadata": metadata });
+        Item { kind, json, source: None }
+    };
+    Ok(if names.is_empty() { vec![item("")] } else { names.iter().map(|name| item(name)).collect() })
+}
+
+/// Whether objects of a kind are handled by commands: calicoctl's kinds, and those of Kubernetes that we keep.
+pub fn is_handled(kind: Kind) -> bool {
+    !short_names(kind).is_empty()
+}
+
+/// Opens the datastore.
+///
+/// # Errors
+/// A [`Failure`] in calicoctl's words.
+pub fn open(config: &Path) -> Result<Client, Failure> {
+    settings::client(config)
+        .map_err(|error| Failure::Command(format!("Failed to create Calico API client: {error:#}")))
+}
+
+/// Opens the datastore to write, and makes what an empty one has to have. That this fails fails nothing: the write tells.
+///
+/// # Errors
+/// A [`Failure`] in calicoctl's words.
+pub fn open_to_write(config: &Path) -> Result<Client, Failure> {
+    let client = open(config)?;
+    if let Err(error) = client.ensure_initialized() {
+        tracing::info!(%error, "unable to initialize the datastore");
+    }
+    Ok(client)
+}
+
+/// Does `action` with each item, in order; one that fails does not stop the rest.
+pub fn for_each(
+    common: &Common,
+    items: Vec<Item>,
+    all_namespaces: bool,
+    mut action: impl FnMut(&Item) -> Result<Value, Refusal>,
+) -> Outcome {
+    let mut outcome = Outcome::of(&items);
+    for mut item in items {
+        let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
+        let refused = |message| Refusal { message, places: Vec::new() };
+        match placed.map_err(refused).and_then(|()| action(&item)) {
+            Ok(object) => outcome.done(object),
+            Err(refusal) => outcome.failed(refusal),
+        }
+    }
+    outcome
+}
+
+/// Prints what came of a command that writes, and says how it ends.
+pub fn report(result: Result<Outcome, Failure>, verb: &Verb) -> ExitCode {
+    match result.and_then(|outcome| outcome.summary(verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.print(),
+    }
+}
+
+/// The object of `item` with its defaults, if it is as the API wants it.
+///
+/// # Errors
+/// A [`Refusal`] with every fault and its place in the file.
+pub fn validated(item: &Item) -> Result<Value, Refusal> {
+    let mut json = item.json.clone();
+    defaults::apply(item.kind, &mut json, "default");
+    let faults = validate::validate_json(item.kind, &json);
+    match (&item.source, faults.as_slice()) {
+        (_, []) => Ok(json),
+        (Some(source), _) => Err(Refusal::of_faults(&source.file, &source.object.place(faults))),
+        (None, faults) => Err(Refusal::of_faults("", faults)),
+    }
+}
+
+/// Objects that only Calico's own components write.
+///
+/// # Errors
+/// [`Error::NotSupported`] for `ClusterInformation`.
+pub fn writable(kind: Kind, operation: &'static str, reason: Option<&str>) -> Result<(), Error> {
+    if kind != Kind::ClusterInformation {
+        return Ok(());
+    }
+    Err(Error::NotSupported { operation, id: kind.name().to_owned(), reason: reason.map(str::to_owned) })
+}
+
+/// Whether this is the name under which Calico on etcd keeps a policy of Kubernetes, which its tools may not write.
+pub fn is_kubernetes_policy(id: &ResourceKey) -> bool {
+    id.kind == Kind::NetworkPolicy && id.name.starts_with("knp.default.")
+}
+
+/// The refusal to write a policy of Kubernetes.
+pub fn kubernetes_policy(id: &ResourceKey, operation: &'static str) -> Error {
+    let reason = "kubernetes network policies must be managed through the kubernetes API".to_owned();
+    Error::NotSupported { operation, id: id.to_string(), reason: Some(reason) }
+}

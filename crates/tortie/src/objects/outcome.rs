@@ -1,0 +1,193 @@
+//! What came of a command on objects, in calicoctl's words.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+use tortie_api::fault::Fault;
+use tortie_store::Error;
+
+use super::Item;
+
+/// A command's verb, as messages have it.
+#[derive(Debug)]
+pub struct Verb {
+    /// `apply`
+    pub present: &'static str,
+    /// `applied`
+    pub past: &'static str,
+    /// How partial failure is told.
+    pub style: Style,
+}
+
+/// How a command tells what failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// All faults in one summary: `apply` and `create`.
+    Summary,
+    /// The last fault: `replace`.
+    Last,
+    /// A line each: `delete`.
+    Lines,
+}
+
+/// What came of a command's objects.
+#[derive(Debug)]
+pub struct Outcome {
+    total: usize,
+    /// The kind's name, if there is only one.
+    single_kind: Option<&'static str>,
+    /// What came back, in order.
+    pub objects: Vec<Value>,
+    /// What failed, in order.
+    pub errors: Vec<String>,
+    /// Where in the files, a line each.
+    places: Vec<String>,
+}
+
+/// What an object was refused for.
+#[derive(Debug)]
+pub struct Refusal {
+    /// In Calico's words.
+    pub message: String,
+    /// Where in the file, a line each.
+    pub places: Vec<String>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal { message: error.to_string(), places: Vec::new() }
+    }
+}
+
+impl Refusal {
+    /// All `faults` of an object that was read from `file`, in the words of Calico's client.
+    pub fn of_faults(file: &str, faults: &[Fault]) -> Refusal {
+        const WORDS: &str = "error with field ";
+        let message = match faults {
+            [fault] => fault.message.clone(),
+            faults => faults.iter().fold("error with the following fields:\n".to_owned(), |text, fault| {
+                format!("{text}-  {}\n", fault.message.strip_prefix(WORDS).unwrap_or(&fault.message))
+            }),
+        };
+        Refusal { message, places: faults.iter().map(|fault| format!("  {file}:{fault}")).collect() }
+    }
+}
+
+/// Why a command did nothing, or not all.
+#[derive(Debug)]
+pub enum Failure {
+    /// There was nothing to do, which was fine.
+    Nothing,
+    /// A file held nothing.
+    Empty(String),
+    /// A file holds faults.
+    File {
+        /// The file's name, `-` for standard input.
+        name: String,
+        /// What is wrong with it.
+        faults: Vec<Fault>,
+    },
+    /// Anything else, in words.
+    Command(String),
+}
+
+impl Outcome {
+    /// Nothing done yet with `items`.
+    pub fn of(items: &[Item]) -> Outcome {
+        let single_kind = match items {
+            [first, rest @ ..] if rest.iter().all(|item| item.kind == first.kind) => Some(first.kind.name()),
+            _ => None,
+        };
+        Outcome { total: items.len(), single_kind, objects: Vec::new(), errors: Vec::new(), places: Vec::new() }
+    }
+
+    /// One is done.
+    pub fn done(&mut self, object: Value) {
+        self.objects.push(object);
+    }
+
+    /// One failed.
+    pub fn failed(&mut self, refusal: Refusal) {
+        self.errors.push(refusal.message);
+        self.places.extend(refusal.places);
+    }
+
+    /// Print what was done; what was not is the error.
+    pub fn summary(self, verb: &Verb) -> Result<(), Failure> {
+        let places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
+        let Verb { present, past, style } = *verb;
+        let (done, failed) = (self.objects.len(), self.errors.len());
+        let of_kind = self.single_kind.map(|kind| format!(" '{kind}'")).unwrap_or_default();
+        if style == Style::Lines {
+            if done > 0 {
+                println!("Successfully {past} {done}{of_kind} resource(s)");
+            }
+            let lines: String = self
+                .errors
+                .iter()
+                .map(|error| format!("Failed to {present}{of_kind} resource: {error}\n"))
+                .collect();
+            return if lines.is_empty() { Ok(()) } else { Err(Failure::Command(lines)) };
+        }
+        if failed == 0 {
+            println!("Successfully {past} {done}{of_kind} resource(s)");
+            return Ok(());
+        }
+        let errors = match style {
+            Style::Last => self.errors.last().cloned().unwrap_or_default(),
+            Style::Summary | Style::Lines => format!("[{}]", self.errors.join(" ")),
+        };
+        if style == Style::Summary && done == 0 {
+            let what = match (self.total, self.single_kind) {
+                (1, Some(kind)) => format!("'{kind}' resource"),
+                (_, Some(kind)) => format!("any '{kind}' resources"),
+                (_, None) => "any resources".to_owned(),
+            };
+            return Err(Failure::Command(format!("failed to {present} {what}: {errors}{places}")));
+        }
+        // calicoctl counts so: it says so only if more was done than failed.
+        if done > failed {
+            println!("Partial success: {past} the first {done} out of {}{of_kind} resources:", self.total);
+        }
+        Err(Failure::Command(format!("hit error: {errors}{places}")))
+    }
+}
+
+impl Failure {
+    /// Neither a file nor a kind was given.
+    pub fn nothing() -> Failure {
+        Failure::Command("No resources specified".to_owned())
+    }
+
+    /// The same, with words before what went wrong; they don't belong before faults of files, which have their own.
+    pub fn during(self, words: &str) -> Failure {
+        match self {
+            Failure::Command(message) => Failure::Command(format!("{words}: {message}")),
+            other => other,
+        }
+    }
+
+    /// Print it, and say how the command ends.
+    pub fn print(self) -> ExitCode {
+        match self {
+            Failure::Nothing => {
+                println!("No resources specified");
+                return ExitCode::SUCCESS;
+            }
+            Failure::Empty(message) | Failure::Command(message) => eprintln!("{message}"),
+            Failure::File { name, faults } => {
+                // An unknown field is told without the words before it.
+                match faults.first().map(|fault| fault.message.as_str()) {
+                    Some(message) if message.starts_with("field in document is not recognized") => {
+                        eprintln!("{message}");
+                    }
+                    message => eprintln!("failed to execute command: {}", message.unwrap_or_default()),
+                }
+                for fault in faults.iter().filter(|fault| fault.line > 0) {
+                    eprintln!("  {name}:{fault}");
+                }
+            }
+        }
+        ExitCode::FAILURE
+    }
+}

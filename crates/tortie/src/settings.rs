@@ -1,0 +1,107 @@
+//! Which datastore the commands use: what the environment and `calicoctl.cfg` say, and what that means.
+//!
+//! The names are Calico's; the environment wins over the file. Only `DATASTORE_TYPE=embedded`, the default, can be opened
+//! yet. Next hop: [`tortie_store::resources::Client`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tortie_api::yaml::tree::{self, Data, Node};
+use tortie_store::embedded::{Embedded, Options};
+use tortie_store::resources::Client;
+
+/// Where the settings are looked for if nobody says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/calico/calicoctl.cfg";
+
+/// The fields of `spec` in the file, and the variables that say the same.
+const FIELDS: [(&str, &str); 3] = [
+    ("datastoreType", "DATASTORE_TYPE"),
+    ("tortieDatabase", "TORTIE_DATABASE"),
+    ("tortieDatabaseSync", "TORTIE_DATABASE_SYNC"),
+];
+
+/// Opens the datastore that the settings name. A missing file is an error only if it is not the default one.
+///
+/// # Errors
+/// What of the settings makes no sense, or why the datastore can't be opened.
+pub fn client(file: &Path) -> anyhow::Result<Client> {
+    let said = match std::fs::read_to_string(file) {
+        Ok(text) => read(&text).with_context(|| file.display().to_string())?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {
+            BTreeMap::new()
+        }
+        Err(error) => bail!("open {}: {error}", file.display()),
+    };
+    let setting = |name: &str| {
+        let environment = std::env::var(name).ok().filter(|value| !value.is_empty());
+        environment.or_else(|| said.get(name).cloned())
+    };
+    match setting("DATASTORE_TYPE").as_deref() {
+        None | Some("embedded") => {
+            let store = Embedded::open(Options::from_settings(setting)?)?;
+            Ok(Client::new(Arc::new(store)))
+        }
+        Some(other @ ("etcdv3" | "kubernetes")) => {
+            bail!("DATASTORE_TYPE: found {other:?}, which this version cannot use yet; expected \"embedded\"")
+        }
+        Some(other) => bail!("DATASTORE_TYPE: found {other:?}, expected \"embedded\""),
+    }
+}
+
+/// What a file says, under the names of the variables.
+fn read(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let (documents, errors) = tree::read(text);
+    if let Some(error) = errors.first() {
+        bail!("error converting YAML to JSON: {error}");
+    }
+    let Some(document) = documents.first() else { return Ok(BTreeMap::new()) };
+    match (word(document, "kind"), word(document, "apiVersion")) {
+        (Some("CalicoAPIConfig"), Some("projectcalico.org/v3")) => {}
+        (kind, version) => bail!(
+            "found kind {:?}, apiVersion {:?}; expected kind CalicoAPIConfig, apiVersion projectcalico.org/v3",
+            kind.unwrap_or_default(),
+            version.unwrap_or_default()
+        ),
+    }
+    let spec = field(document, "spec");
+    Ok(FIELDS
+        .iter()
+        .filter_map(|(name, variable)| Some(((*variable).to_owned(), word(spec?, name)?.to_owned())))
+        .collect())
+}
+
+fn field<'node>(node: &'node Node, name: &str) -> Option<&'node Node> {
+    let Data::Map(entries) = &node.data else { return None };
+    entries.iter().find(|entry| entry.key == name).map(|entry| &entry.value)
+}
+
+fn word<'node>(node: &'node Node, name: &str) -> Option<&'node str> {
+    match &field(node, name)?.data {
+        Data::Plain(text, _) | Data::Text(text) => Some(text),
+        Data::List(_) | Data::Map(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_file_says_what_the_variables_say() {
+        let text = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata:\nspec:\n  datastoreType: \"embedded\"\n  tortieDatabase: /x/y.db\n  etcdEndpoints: http://h:2379\n";
+        let said = read(text).unwrap();
+        assert_eq!(said["DATASTORE_TYPE"], "embedded");
+        assert_eq!(said["TORTIE_DATABASE"], "/x/y.db");
+        assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused() {
+        let error = read("kind: Config\napiVersion: v1\n").unwrap_err().to_string();
+        assert!(error.starts_with("found kind \"Config\", apiVersion \"v1\""), "{error}");
+    }
+}
