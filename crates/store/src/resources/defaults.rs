@@ -13,7 +13,9 @@ const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
 
 /// Fill in what an object of `kind`, whose identity is complete, leaves out.
 pub fn fill(kind: Kind, object: &mut Value) {
-    if kind == Kind::Tier && matches!(object["metadata"]["name"].as_str(), Some("kube-admin" | "kube-baseline")) {
+    if kind == Kind::Tier
+        && matches!(object["metadata"]["name"].as_str(), Some("kube-admin" | "kube-baseline"))
+    {
         let action = &mut object["spec"]["defaultAction"];
         if action.is_null() {
             *action = json!("Pass");

@@ -8,7 +8,7 @@ use tortie_api::kind::Kind;
 use tortie_store::Error;
 use tortie_store::resources::{Client, Objects};
 
-use crate::objects::{self, Common, Failure, Item, Named};
+use crate::objects::{self, Common, Failure, Item, Named, Refusal};
 use crate::output::{Format, Shown};
 
 /// The arguments of `tortie get`.
@@ -46,6 +46,10 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let client = objects::open(&common.config)?;
     let mut shown = Vec::new();
     let outcome = objects::for_each(common, items, *all_namespaces, |item| {
+        if *all_namespaces && !item.id().name.is_empty() {
+            let message = "cannot use --all-namespace flag for getting a single resource".to_owned();
+            return Err(Refusal { message, places: Vec::new() });
+        }
         let mut found = get_or_list(&client, item)?;
         if let (Shown::Object { object, .. }, true) = (&mut found, *export && !named.names.is_empty()) {
             strip(object);

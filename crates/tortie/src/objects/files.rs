@@ -15,7 +15,9 @@ use crate::command::input;
 /// [`Failure`], with every fault of the first file that has one.
 pub fn read(path: &Path, recursive: bool, skip_empty: bool) -> Result<Vec<Item>, Failure> {
     let mut items = Vec::new();
-    for input::Input { name, text } in input::read(path, recursive).map_err(|error| unreadable(path, &error))? {
+    for input::Input { name, text } in
+        input::read(path, recursive).map_err(|error| unreadable(path, &error))?
+    {
         let mut decoded = decode::decode(&text);
         refuse_others(&mut decoded);
         let objects =

@@ -98,7 +98,13 @@ impl Outcome {
             [first, rest @ ..] if rest.iter().all(|item| item.kind == first.kind) => Some(first.kind.name()),
             _ => None,
         };
-        Outcome { total: items.len(), single_kind, objects: Vec::new(), errors: Vec::new(), places: Vec::new() }
+        Outcome {
+            total: items.len(),
+            single_kind,
+            objects: Vec::new(),
+            errors: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// One is done.
