@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tortie_api::core::NamespaceSpec;
 use tortie_api::endpoint::NodeSpec;
@@ -42,6 +42,10 @@ pub struct Wanted {
     /// The pod's annotations.
     pub annotations: BTreeMap<String, String>,
 }
+
+/// One allocator at a time in this process: they would only refuse each other's writes to the same block. Other
+/// processes are kept apart by the store's compare-and-swap.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The store as `tortie-ipam` sees it.
 pub struct OnStore<'a>(pub &'a dyn Datastore);
@@ -120,14 +124,15 @@ pub fn read_view(client: &Client, node: &str) -> Result<View> {
 /// [`Error::Addresses`] in Calico's words.
 pub fn assign(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &Wanted) -> Result<Vec<IpNet>> {
     let handle = identity.handle();
-    release(client, view, &handle)?;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    release_now(client, view, &handle)?;
     let assigned = if wanted.requested.is_empty() {
         assign_any(client, view, identity, wanted)
     } else {
         assign_requested(client, view, identity, wanted)
     };
     assigned.inspect_err(|_| {
-        if let Err(error) = release(client, view, &handle) {
+        if let Err(error) = release_now(client, view, &handle) {
             tracing::warn!(%handle, %error, "addresses of a failed attempt not released");
         }
     })
@@ -138,6 +143,11 @@ pub fn assign(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &W
 /// # Errors
 /// [`Error::Addresses`] or [`Error::Store`].
 pub fn release(client: &Client, view: &Arc<View>, handle: &HandleId) -> Result<bool> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    release_now(client, view, handle)
+}
+
+fn release_now(client: &Client, view: &Arc<View>, handle: &HandleId) -> Result<bool> {
     match run(client, release_by_handle(Arc::clone(view), now(), handle.clone()))? {
         Ok(()) => Ok(true),
         Err(tortie_ipam::Error::DoesNotExist { .. }) => Ok(false),

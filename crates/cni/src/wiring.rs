@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use tortie_netlink::rtnetlink::{LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair};
+use tortie_netlink::rtnetlink::{LinkChange, LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair};
 use tortie_netlink::{Conntrack, Namespace, Rtnetlink, sysctl};
 
 /// The host side of every pod's veth.
@@ -190,6 +190,22 @@ impl Wiring {
     }
 }
 
+/// Sets the host's interface down: nothing passes any more, and the kernel is done at once. Its index, or `None` if
+/// there is none.
+///
+/// # Errors
+/// [`Error::Netlink`].
+pub fn take_down(host_interface: &str) -> Result<Option<u32>> {
+    let mut host = Rtnetlink::open()?;
+    let Some(link) = host.link(LinkRef::Name(host_interface))? else { return Ok(None) };
+    let down = LinkChange { up: Some(false), ..LinkChange::default() };
+    match host.set_link(LinkRef::Index(link.index), &down) {
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(Some(link.index)),
+    }
+}
+
 /// Removes a pod's wires from inside. No error if there are none.
 ///
 /// # Errors
@@ -202,8 +218,8 @@ pub fn remove(pod: &Namespace, pod_interface: &str) -> Result<bool> {
 ///
 /// # Errors
 /// [`Error::Netlink`].
-pub fn remove_from_host(host_interface: &str) -> Result<bool> {
-    Ok(Rtnetlink::open()?.delete_link(LinkRef::Name(host_interface))?)
+pub fn remove_from_host(interface: LinkRef<'_>) -> Result<bool> {
+    Ok(Rtnetlink::open()?.delete_link(interface)?)
 }
 
 /// Forgets the connections of addresses that begin or end to be someone's.

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use tortie_api::endpoint::{NodeSpec, WorkloadEndpoint};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_netlink::Namespace;
-use tortie_netlink::rtnetlink::Mac;
+use tortie_netlink::rtnetlink::{LinkRef, Mac};
 use tortie_store::resources::{Client, Labels};
 
 /// The IPAM that is ours.
@@ -128,7 +128,7 @@ fn undo(context: &Context<'_>, request: &Request, identity: &Identity) {
     let warn = |what: &str, error: Error| {
         tracing::warn!(container = identity.container_id, what, %error, "a failed ADD left something");
     };
-    if let Err(error) = remove_from_host(&identity.interface()) {
+    if let Err(error) = remove_from_host(LinkRef::Name(&identity.interface())) {
         warn("interface", error);
     }
     // An endpoint of an earlier container of this pod is that one's, until we have written it.

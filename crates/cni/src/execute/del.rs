@@ -7,20 +7,16 @@ use crate::identity::Identity;
 use crate::request::{Command, Request};
 use crate::{Error, Result, address, delegate, wiring};
 use std::net::IpAddr;
+use tortie_api::endpoint::WorkloadEndpoint;
 use tortie_netlink::Namespace;
+use tortie_netlink::rtnetlink::LinkRef;
 
 /// Detaches a container.
 pub(super) fn del(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Result<()> {
     context.ready()?;
     let identity = context.identity(request);
     let mut faults = Vec::new();
-    // The wires first: nothing passes while the rest goes.
-    if let Some(pod) = pod
-        && let Err(error) = wiring::remove(pod, &identity.ifname)
-    {
-        faults.push(error);
-    }
-    detach(context, request, &identity, &mut faults);
+    detach(context, request, &identity, pod, &mut faults);
     Error::of_teardown(faults)
 }
 
@@ -33,20 +29,57 @@ pub(super) fn release_addresses(context: &Context<'_>, request: &Request) -> Res
     Error::of_teardown(faults)
 }
 
-/// Everything of a container but what is inside its namespace.
-pub(super) fn detach(context: &Context<'_>, request: &Request, identity: &Identity, faults: &mut Vec<Error>) {
-    let mut addresses: Vec<IpAddr> = Vec::new();
+/// Everything of a container. Without its namespace the wires are found by its endpoint.
+pub(super) fn detach(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    pod: Option<&Namespace>,
+    faults: &mut Vec<Error>,
+) {
     let stored = context.stored(identity).unwrap_or_else(|error| {
         faults.push(error);
         None
     });
-    // Another container of the same pod has taken over the endpoint: it keeps it, and its interface.
+    // Another container of the same pod may have taken over the endpoint: it keeps it, and its interface.
     let ours = stored.filter(|found| found.spec.container_id == identity.container_id);
-    if let Some(found) = &ours {
-        addresses.extend(addresses_of(found));
-        // The container's namespace may have gone without its interface (the peer's end is here).
-        let removed = wiring::remove_from_host(&found.spec.interface_name).map(drop);
-        faults.extend(removed.err());
+    // By index: a newer container of the pod may get an interface of the same name while we work.
+    let index = ours.as_ref().map_or(Ok(None), |found| wiring::take_down(&found.spec.interface_name));
+    let index = index.unwrap_or_else(|error| {
+        faults.push(error);
+        None
+    });
+    // Nothing passes any more. The kernel takes some 15 ms to delete an interface; the store is written meanwhile.
+    std::thread::scope(|scope| {
+        let wires = match (index, pod) {
+            (Some(index), _) => {
+                Some(scope.spawn(move || wiring::remove_from_host(LinkRef::Index(index)).map(drop)))
+            }
+            // No endpoint, or its interface is gone: what is inside is ours all the same.
+            (None, Some(pod)) => {
+                faults.extend(wiring::remove(pod, &identity.ifname).err());
+                None
+            }
+            (None, None) => None,
+        };
+        forget(context, request, identity, ours.as_ref(), faults);
+        if let Some(removed) = wires.map(std::thread::ScopedJoinHandle::join) {
+            let panicked = || Err(Error::Gate("the thread that removes the interface panicked".into()));
+            faults.extend(removed.unwrap_or_else(|_| panicked()).err());
+        }
+    });
+}
+
+/// What is stored of a container, and what the kernel remembers of its addresses.
+fn forget(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    ours: Option<&WorkloadEndpoint>,
+    faults: &mut Vec<Error>,
+) {
+    let mut addresses: Vec<IpAddr> = ours.map(addresses_of).unwrap_or_default();
+    if let Some(found) = ours {
         context.gate.gone(&identity.endpoint_key(), &found.spec.interface_name);
     }
     if request.config.ipam.plugin_type == CALICO_IPAM {
@@ -59,7 +92,7 @@ pub(super) fn detach(context: &Context<'_>, request: &Request, identity: &Identi
     addresses.sort_unstable();
     addresses.dedup();
     faults.extend(wiring::forget(&addresses).err());
-    if let Some(found) = &ours {
+    if let Some(found) = ours {
         let version = found.metadata.resource_version.as_str();
         match context.client.delete(&identity.endpoint_key(), Some(version)) {
             Ok(_) | Err(tortie_store::Error::Missing { .. }) => {}

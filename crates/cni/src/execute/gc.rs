@@ -34,7 +34,7 @@ pub(super) fn gc(context: &Context<'_>, request: &Request) -> Result<()> {
         let identity = identity_of(&endpoint, request, &node);
         if is_of_network(context, request, &endpoint, &identity)? {
             tracing::info!(endpoint = %identity.endpoint_key(), container = identity.container_id, "collected");
-            detach(context, request, &identity, &mut faults);
+            detach(context, request, &identity, None, &mut faults);
         }
     }
     if request.config.ipam.plugin_type == CALICO_IPAM {
