@@ -10,6 +10,7 @@
 
 mod chains;
 mod change;
+mod check;
 mod driver;
 mod keys;
 mod layout;
@@ -20,5 +21,6 @@ mod stack;
 pub use chains::{
     COUNTERS, DROPPED_CLOSED, DROPPED_INVALID, DROPPED_SPOOFED, DROPPED_TO_HOST, DROPPED_UNKNOWN,
 };
+pub use check::{Cursor, Drift};
 pub use driver::{Applied, Closed, Count, Flat};
 pub use settings::{EndpointToHost, LogTarget, Ownership, Settings, TABLE_COMMENT};

@@ -12,7 +12,12 @@ use tortie_nft::flat::{Closed, Flat, Ownership, Settings};
 
 /// A namespace with the interfaces cali1 and cali2, and a driver that does not own its table, so that the `nft`
 /// program may play the foreigner.
-fn open(label: &str) -> (OwnedNamespace, Flat) {
+pub fn open(label: &str) -> (OwnedNamespace, Flat) {
+    open_with(label, Settings { owned: Ownership::Never, ..Settings::default() })
+}
+
+/// As [`open`], with other settings.
+pub fn open_with(label: &str, settings: Settings) -> (OwnedNamespace, Flat) {
     let namespace = namespace(label);
     let flat = namespace
         .run(|| {
@@ -22,7 +27,7 @@ fn open(label: &str) -> (OwnedNamespace, Flat) {
                 ..VethPair::default()
             };
             Rtnetlink::open().unwrap().create_veth(&pair).unwrap();
-            Flat::open(Settings { owned: Ownership::Never, ..Settings::default() }).unwrap()
+            Flat::open(settings).unwrap()
         })
         .unwrap();
     (namespace, flat)
@@ -122,9 +127,6 @@ fn the_listing_of_the_whole_table_reads_well_and_loads_again() {
     let (first, mut flat) = open("whole");
     flat.install(mk_tables()).unwrap();
     let listing = list_ruleset(&first);
-    if std::env::var_os("TORTIE_SHOW").is_some() {
-        println!("{listing}");
-    }
     for line in [
         "comment \"tortie flat 1\"",
         "iif . ip saddr @source4.1 accept",

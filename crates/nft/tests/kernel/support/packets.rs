@@ -5,8 +5,11 @@
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, recv, sendto, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, recv, sendto,
+    setsockopt, socket,
+    sockopt::{RcvBufForce, ReceiveTimeout},
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -169,30 +172,36 @@ pub struct Catcher(OwnedFd);
 
 impl Catcher {
     pub fn open(namespace: &Namespace) -> Catcher {
-        let catch = || {
-            socket(AddressFamily::Packet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
-                .unwrap()
-        };
-        Catcher(namespace.run(catch).unwrap())
+        let family = AddressFamily::Packet;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let catch = || socket(family, SockType::Datagram, flags, SockProtocol::EthAll).unwrap();
+        let caught = namespace.run(catch).unwrap();
+        // Room for all packets of a test, however late they are read.
+        setsockopt(&caught, RcvBufForce, &(256 << 20)).unwrap();
+        // A lost sentinel is a failure, not a test that hangs.
+        setsockopt(&caught, ReceiveTimeout, &TimeVal::seconds(20)).unwrap();
+        Catcher(caught)
     }
 
     /// The numbers of the packets that came before the one with number `sentinel`.
     pub fn until(&mut self, sentinel: u16) -> BTreeSet<u16> {
         let mut seen = BTreeSet::new();
         let mut buffer = [0u8; 4096];
-        loop {
-            let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
-            let found = buffer[..length].windows(4).find(|window| window[..2] == MAGIC);
-            // The receiver's ICMP errors quote what they answer; they come after it and change nothing.
-            if let Some(&[_, _, high, low]) = found {
-                let number = u16::from_be_bytes([high, low]);
-                if number == sentinel {
-                    return seen;
-                }
-                seen.insert(number);
-            }
+        // The receiver's ICMP errors quote what they answer; they come after it and change nothing.
+        while !seen.contains(&sentinel) {
+            let length =
+                recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("the sentinel arrives");
+            seen.extend(numbers(&buffer[..length]));
         }
+        seen.remove(&sentinel);
+        seen
     }
+}
+
+/// Whatever may be a packet's number: a checksum can look like the mark that it stands after.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    let marked = bytes.windows(4).filter(|window| window[..2] == MAGIC);
+    marked.map(|window| u16::from_be_bytes([window[2], window[3]]))
 }
 
 /// Sends each packet with a sentinel after the last; whether each came.
