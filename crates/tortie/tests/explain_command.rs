@@ -187,6 +187,10 @@ fn people_get_a_story() {
   entering shop/db: denied at the end of tier default: NetworkPolicy shop/db-in applies, and no rule allows it
 "
     );
+    fs::write(directory.path().join("broken.yaml"), "kind: [x\n").unwrap();
+    let output = explain(&["-f", path, "--from", "198.51.100.1", "--to", "shop/db", "--port", "47"]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.starts_with(&format!("left out: {path}/broken.yaml: ")), "{complaint}");
     assert!(told("icmp/3.1").starts_with("198.51.100.1 -> shop/db (10.0.0.2), ICMP type 3 code 1: denied\n"));
 }
 

@@ -5,6 +5,7 @@
 //! would refuse are named on standard error and don't exist.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     for refusal in &refused {
         match output {
             Output::Json => eprintln!("{}", serde_json::to_string(refusal)?),
-            Output::Text => eprintln!("left out: {}: {}", refusal.object, refusal.error),
+            Output::Text => eprintln!("left out: {refusal}"),
         }
     }
     for fault in cluster.faults() {
@@ -98,6 +99,17 @@ struct Refusal {
     file: String,
     #[serde(skip_serializing_if = "is_zero")]
     line: usize,
+}
+
+impl fmt::Display for Refusal {
+    /// `FILE: OBJECT: ERROR`, without what is empty.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, error, file, line: _ } = self;
+        for part in [file, object].into_iter().filter(|part| !part.is_empty()) {
+            write!(formatter, "{part}: ")?;
+        }
+        formatter.write_str(error)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
