@@ -71,19 +71,18 @@ pub fn validate_json(kind: Kind, json: &Value) -> Vec<Fault> {
     if let Value::Object(object) = json {
         metadata::run(kind, View(object), &mut faults);
     }
-    match kind {
-        Kind::KubernetesNetworkPolicy | Kind::KubernetesClusterNetworkPolicy => {
-            faults.extend(conversion_faults(kind, json));
-        }
-        _ if kind.api() == Api::Calico => {
-            Walker { schema: has_schema(kind), faults: &mut faults }.walk(json, registry::shape(kind), "");
-        }
-        _ => {}
+    if kind.api() == Api::Calico {
+        Walker { schema: has_schema(kind), faults: &mut faults }.walk(json, registry::shape(kind), "");
     }
     faults
 }
 
-/// Why a policy of Kubernetes can't become one of Calico's, if it can't.
+/// What of a policy of Kubernetes can't become Calico's, with its place. Not part of
+/// [`validate`]: such a policy exists all the same, and is enforced as its conversion says.
+pub fn conversion(object: &Object) -> Vec<Fault> {
+    object.place(conversion_faults(object.kind, &object.json))
+}
+
 fn conversion_faults(kind: Kind, json: &Value) -> Vec<Fault> {
     let error = if kind == Kind::KubernetesNetworkPolicy {
         match serde_json::from_value::<KubernetesNetworkPolicy>(json.clone()) {
@@ -93,6 +92,8 @@ fn conversion_faults(kind: Kind, json: &Value) -> Vec<Fault> {
             },
             Err(error) => Some(error.to_string()),
         }
+    } else if kind != Kind::KubernetesClusterNetworkPolicy {
+        None
     } else {
         match serde_json::from_value::<KubernetesClusterNetworkPolicy>(json.clone()) {
             Ok(policy) => match policy.convert() {

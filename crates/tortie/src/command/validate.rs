@@ -52,7 +52,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut out = BufWriter::new(io::stdout().lock());
     let (mut objects, mut faulty, mut faults) = (0, 0, 0);
     for input in input::read(&filename, recursive)? {
-        let decoded = validate::check(decode(&input.text), &namespace);
+        let mut decoded = validate::check(decode(&input.text), &namespace);
+        for document in &mut decoded.documents {
+            let unconverted = document.object.as_ref().filter(|_| document.faults.is_empty());
+            document.faults.extend(unconverted.map(validate::conversion).unwrap_or_default());
+        }
         let whole = decoded.faults.iter().map(|fault| ("", fault));
         let parts = decoded
             .documents
