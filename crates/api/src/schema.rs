@@ -269,7 +269,10 @@ pub fn complete(value: &mut serde_json::Value, shape: &Shape) {
     match (shape, value) {
         (Shape::Struct(fields), Value::Object(object)) => {
             for field in fields.fields {
-                if let Some(inner) = object.get_mut(field.name) {
+                if matches!(field.shape, Shape::Struct(Struct { fields: [], .. })) {
+                    // A kind without a spec or a status: Go has no such field.
+                    object.remove(field.name);
+                } else if let Some(inner) = object.get_mut(field.name) {
                     complete(inner, field.shape);
                 } else if field.always {
                     let mut inner = zero(field.shape);

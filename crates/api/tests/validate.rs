@@ -29,10 +29,10 @@ fn lines(faults: &[Fault]) -> String {
 
 #[test]
 fn clusters_that_calico_took_are_taken() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/clusters");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tortie/tests/vectors/explain");
     let mut files = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+        let path = entry.unwrap().path().join("in/cluster.yaml");
         let faults = faults(&std::fs::read_to_string(&path).unwrap());
         assert!(faults.is_empty(), "{}:\n{}", path.display(), lines(&faults));
         files += 1;

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-const CLUSTERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/tests/vectors/clusters");
+const CLUSTERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/explain");
 
 fn validate(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tortie"))
@@ -41,7 +41,7 @@ spec:
 
 #[test]
 fn files_directories_and_standard_input_that_calico_takes_are_taken() {
-    let output = validate(&["-f", CLUSTERS], "");
+    let output = validate(&["-f", CLUSTERS, "-R"], "");
     assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("", Some(0)));
     assert!(text(&output.stdout).starts_with("Successfully validated "), "{}", text(&output.stdout));
     let output = validate(&["-f", "-"], GOOD);
