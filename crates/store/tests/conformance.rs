@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tortie_store::Datastore;
 use tortie_store::conformance::{self, Backend};
-use tortie_store::embedded::{Embedded, Options};
+use tortie_store::embedded::{Durability, Embedded, Options};
 
 struct Files {
     directory: tempfile::TempDir,
@@ -28,8 +28,10 @@ impl Backend for Files {
     }
 }
 
+/// Worker processes write with full durability, as users' do; the suite's own process need not outlive a power failure.
 fn open(place: &str) -> Embedded {
-    Embedded::open(Options::new(Path::new(place))).expect("the database opens")
+    let durability = if conformance::is_worker() { Durability::Full } else { Durability::Normal };
+    Embedded::open(Options { durability, ..Options::new(Path::new(place)) }).expect("the database opens")
 }
 
 fn main() -> ExitCode {

@@ -1,14 +1,15 @@
 //! The past: lists at an old revision, pages, compaction; against a model that keeps everything.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Backend, Check, Dice, read_until};
-use crate::{Change, Datastore, Error, KeyValue, List, Revision};
+use crate::{Change, Datastore, Error, KeyValue, List, Listing, Revision, Watch};
 
 pub const CHECKS: &[Check] = &[
     ("every past state and every range of changes is as a model has it", model),
     ("pages of a list are of one revision, whatever is written meanwhile", pages),
-    ("list_all reads on over pages and begins again after a compaction", list_all),
+    ("list_all is of one revision, and begins again if a compaction takes its history away", list_all),
     ("after a compaction the old is refused, the rest goes on", compaction),
 ];
 
@@ -140,13 +141,65 @@ fn pages(backend: &dyn Backend) {
     assert!(!exact.more, "a page that is just full says that there is more");
 }
 
+/// A datastore that gives small pages, and after some of them is written to and compacted.
+struct Restless<'a> {
+    store: &'a dyn Datastore,
+    pages: AtomicUsize,
+}
+
+impl Datastore for Restless<'_> {
+    fn list(&self, list: &List) -> crate::Result<Listing> {
+        let page = self.store.list(&List { limit: Some(7), ..list.clone() })?;
+        // After the second page of the first pass, and of the next.
+        if matches!(self.pages.fetch_add(1, Ordering::Relaxed), 1 | 3) {
+            self.store.delete("/k/03", None)?;
+            self.store.create("/k/03", b"new")?;
+            self.store.delete("/k/29", None)?;
+            self.store.create("/k/29", b"new")?;
+            self.store.compact(self.store.revision()?)?;
+        }
+        Ok(page)
+    }
+
+    fn get(&self, key: &str) -> crate::Result<Option<KeyValue>> {
+        self.store.get(key)
+    }
+    fn watch(&self, prefix: &str, after: Revision) -> crate::Result<Box<dyn Watch>> {
+        self.store.watch(prefix, after)
+    }
+    fn create(&self, key: &str, value: &[u8]) -> crate::Result<Revision> {
+        self.store.create(key, value)
+    }
+    fn update(&self, key: &str, value: &[u8], expected: Revision) -> crate::Result<Revision> {
+        self.store.update(key, value, expected)
+    }
+    fn put(&self, key: &str, value: &[u8]) -> crate::Result<Revision> {
+        self.store.put(key, value)
+    }
+    fn delete(&self, key: &str, expected: Option<Revision>) -> crate::Result<KeyValue> {
+        self.store.delete(key, expected)
+    }
+    fn revision(&self) -> crate::Result<Revision> {
+        self.store.revision()
+    }
+    fn compact(&self, upto: Revision) -> crate::Result<u64> {
+        self.store.compact(upto)
+    }
+}
+
 fn list_all(backend: &dyn Backend) {
     let store = &*backend.open(&backend.fresh());
     for number in 0..30 {
         store.create(&format!("/k/{number:02}"), b"v").unwrap();
     }
-    let (listing, at) = (store.list_all("/k/").unwrap(), store.revision().unwrap());
-    assert_eq!((listing.items.len(), listing.revision, listing.more), (30, at, false));
+    let restless = Restless { store, pages: AtomicUsize::new(0) };
+    let listing = restless.list_all("/k/").unwrap();
+    assert!(!listing.more);
+    assert_eq!(listing.revision, store.revision().unwrap());
+    assert_eq!(listing.items, store.list(&List::prefix("/k/")).unwrap().items);
+    assert_eq!(listing.items.len(), 30);
+    let pages = restless.pages.load(Ordering::Relaxed);
+    assert_eq!(pages, 2 + 2 + 5, "two passes were cut off after two pages, the third had five");
 }
 
 fn compaction(backend: &dyn Backend) {

@@ -73,6 +73,11 @@ pub fn main(backend: &dyn Backend) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Whether this process is a worker that the suite has started.
+pub fn is_worker() -> bool {
+    workers::role().is_some()
+}
+
 /// Read from `watch` until a change of `key` has come, which is included.
 fn read_until(watch: &mut dyn Watch, key: &str) -> Vec<Change> {
     let deadline = Instant::now() + PATIENCE;

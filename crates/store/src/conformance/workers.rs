@@ -57,9 +57,14 @@ impl Drop for Worker {
     }
 }
 
+/// This process's role, if it is a worker.
+pub fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
 /// Work, if this process is a worker.
 pub fn run(backend: &dyn Backend) -> bool {
-    let Ok(role) = std::env::var(ROLE) else { return false };
+    let Some(role) = role() else { return false };
     let words: Vec<&str> = role.split(' ').collect();
     match words.as_slice() {
         ["open", place] => drop(backend.open(place).revision().unwrap()),
