@@ -25,9 +25,9 @@ pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 
 /// Metric of a pod's IPv6 routes, the kernel's own default.
 const METRIC_V6: u32 = 1024;
 
-/// How a pod is to be wired.
+/// The two ends of a veth pair, before it is known which addresses they carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wiring {
+pub struct Pair {
     /// The interface on the host.
     pub host_interface: String,
     /// The interface inside, `eth0`.
@@ -36,6 +36,13 @@ pub struct Wiring {
     pub mtu: Option<u32>,
     /// The MAC address inside; none for a random one.
     pub mac: Option<Mac>,
+}
+
+/// How a pod is to be wired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wiring {
+    /// The interfaces.
+    pub pair: Pair,
     /// Its addresses, at most a few.
     pub addresses: Vec<IpAddr>,
     /// Where the pod sends over its gateway; the default routes of its families as a rule.
@@ -44,13 +51,16 @@ pub struct Wiring {
     pub forwarding: bool,
 }
 
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wired {
+/// A pair that is there: down inside, without addresses.
+#[derive(Debug)]
+pub struct Created {
     /// Index of the interface on the host.
     pub host_index: u32,
     /// The MAC address inside.
     pub mac: Mac,
+    pod_index: u32,
+    host: Rtnetlink,
+    pod: Rtnetlink,
 }
 
 /// The default routes of the families of `addresses`.
@@ -66,43 +76,64 @@ pub fn default_routes(addresses: &[IpAddr]) -> Vec<IpNet> {
     routes
 }
 
-impl Wiring {
-    /// Wires the pod to the calling thread's namespace. An interface that has its name on the host already is a
-    /// remainder and goes first. Connections that the addresses had before are forgotten.
+impl Pair {
+    /// Makes the pair, one end in the calling thread's namespace. An interface that has its name on the host already is
+    /// a remainder and goes first.
     ///
     /// # Errors
-    /// [`Error::Netlink`]; nothing of it is left then.
-    pub fn apply(&self, pod: &Namespace) -> Result<Wired> {
+    /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
+    pub fn create(&self, pod: &Namespace) -> Result<Created> {
         let mut host = Rtnetlink::open()?;
         host.delete_link(LinkRef::Name(&self.host_interface))?;
-        forget(&self.addresses)?;
         host.create_veth(&VethPair {
             near: VethEnd { name: &self.host_interface, mac: Some(HOST_MAC), namespace: None },
             far: VethEnd { name: &self.pod_interface, mac: self.mac, namespace: Some(pod.as_fd()) },
             mtu: self.mtu,
             near_up: true,
         })?;
-        self.dress(&mut host, pod).inspect_err(|_| {
-            if let Err(error) = host.delete_link(LinkRef::Name(&self.host_interface)) {
-                tracing::warn!(interface = self.host_interface, %error, "half-made interface not removed");
+        let host_index = host.index_of(&self.host_interface)?;
+        let mut pod = Rtnetlink::open_in(pod)?;
+        let link = pod.link(LinkRef::Name(&self.pod_interface))?;
+        let (pod_index, mac) = link.and_then(|link| Some((link.index, link.mac?))).ok_or_else(|| {
+            Error::Gate(format!("the interface {} vanished while it was wired", self.pod_interface))
+        })?;
+        Ok(Created { host_index, mac, pod_index, host, pod })
+    }
+}
+
+impl Wiring {
+    /// Wires the pod to the calling thread's namespace, from nothing. Returns the MAC address inside.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`]; nothing of it is left then.
+    pub fn apply(&self, pod: &Namespace) -> Result<Mac> {
+        let done = self.pair.create(pod).and_then(|mut pair| self.dress(&mut pair, pod).map(|()| pair.mac));
+        done.inspect_err(|_| {
+            if let Err(error) = remove_from_host(LinkRef::Name(&self.pair.host_interface)) {
+                tracing::warn!(interface = self.pair.host_interface, %error, "half-made interface not removed");
             }
         })
     }
 
-    /// Everything after the pair itself.
-    fn dress(&self, host: &mut Rtnetlink, pod: &Namespace) -> Result<Wired> {
-        let host_index = host.index_of(&self.host_interface)?;
+    /// Everything after the pair itself: settings, addresses, routes, neighbours. Connections that the addresses had
+    /// before are forgotten first.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
+    pub fn dress(&self, pair: &mut Created, pod: &Namespace) -> Result<()> {
+        forget(&self.addresses)?;
         self.host_settings()?;
-        let mac = pod.run(|| self.dress_pod())??;
+        pod.run(|| self.pod_settings())??;
+        self.dress_pod(pair)?;
         for address in &self.addresses {
-            host.replace_neighbour(host_index, *address, mac)?;
-            host.replace_route(&Route::direct(single(*address), host_index))?;
+            pair.host.replace_neighbour(pair.host_index, *address, pair.mac)?;
+            pair.host.replace_route(&Route::direct(single(*address), pair.host_index))?;
         }
-        Ok(Wired { host_index, mac })
+        Ok(())
     }
 
     fn host_settings(&self) -> Result<()> {
-        let name = &self.host_interface;
+        let name = &self.pair.host_interface;
         if self.addresses.iter().any(IpAddr::is_ipv4) {
             sysctl::write(&format!("net/ipv4/neigh/{name}/proxy_delay"), "0")?;
             sysctl::write(&format!("net/ipv4/conf/{name}/proxy_arp"), "1")?;
@@ -116,25 +147,24 @@ impl Wiring {
         Ok(())
     }
 
-    /// The pod's side, by a thread inside. Returns its MAC address.
-    fn dress_pod(&self) -> Result<Mac> {
+    /// The pod's settings, by a thread inside.
+    fn pod_settings(&self) -> Result<()> {
         let forwarding = if self.forwarding { "1" } else { "0" };
         sysctl::write("net/ipv4/ip_forward", forwarding)?;
         if self.addresses.iter().any(IpAddr::is_ipv6) {
-            for scope in ["all", "default", "lo", &self.pod_interface] {
+            for scope in ["all", "default", "lo", &self.pair.pod_interface] {
                 sysctl::write(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "0")?;
             }
-            sysctl::write(&format!("net/ipv6/conf/{}/accept_dad", self.pod_interface), "0")?;
+            sysctl::write(&format!("net/ipv6/conf/{}/accept_dad", self.pair.pod_interface), "0")?;
             sysctl::write("net/ipv6/conf/all/forwarding", forwarding)?;
         }
-        let mut links = Rtnetlink::open()?;
-        let eth0 = LinkRef::Name(&self.pod_interface);
+        Ok(())
+    }
+
+    fn dress_pod(&self, pair: &mut Created) -> Result<()> {
+        let (links, index) = (&mut pair.pod, pair.pod_index);
         links.set_up(LinkRef::Name("lo"))?;
-        links.set_up(eth0)?;
-        let link = links.link(eth0)?;
-        let (index, mac) = link.and_then(|link| Some((link.index, link.mac?))).ok_or_else(|| {
-            Error::Gate(format!("the interface {} vanished while it was wired", self.pod_interface))
-        })?;
+        links.set_up(LinkRef::Index(index))?;
         for address in &self.addresses {
             links.add_address(index, single(*address))?;
         }
@@ -144,7 +174,7 @@ impl Wiring {
             }
             links.replace_route(&route)?;
         }
-        Ok(mac)
+        Ok(())
     }
 
     /// What differs from [`Wiring::apply`]'s work, in words; empty if nothing does.
@@ -154,11 +184,11 @@ impl Wiring {
     pub fn faults(&self, pod: &Namespace) -> Result<Vec<String>> {
         let mut faults = Vec::new();
         let mut host = Rtnetlink::open()?;
-        match host.link(LinkRef::Name(&self.host_interface))? {
-            None => faults.push(format!("interface {} is missing on the host", self.host_interface)),
+        match host.link(LinkRef::Name(&self.pair.host_interface))? {
+            None => faults.push(format!("interface {} is missing on the host", self.pair.host_interface)),
             Some(link) => {
                 if !link.up {
-                    faults.push(format!("interface {} is down", self.host_interface));
+                    faults.push(format!("interface {} is down", self.pair.host_interface));
                 }
                 let routes =
                     host.routes(RouteFilter { interface: Some(link.index), ..RouteFilter::default() })?;
@@ -170,8 +200,8 @@ impl Wiring {
             }
         }
         let mut inside = Rtnetlink::open_in(pod)?;
-        let Some(link) = inside.link(LinkRef::Name(&self.pod_interface))? else {
-            faults.push(format!("interface {} is missing in the container", self.pod_interface));
+        let Some(link) = inside.link(LinkRef::Name(&self.pair.pod_interface))? else {
+            faults.push(format!("interface {} is missing in the container", self.pair.pod_interface));
             return Ok(faults);
         };
         let addresses = inside.addresses()?;

@@ -6,7 +6,7 @@ use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
 use crate::identity::{Identity, Workload};
 use crate::output::{Address, Attachment, Interface, Route};
 use crate::request::{Command, Request};
-use crate::wiring::{Wiring, default_routes, remove_from_host};
+use crate::wiring::{Pair, Wiring, default_routes, remove_from_host};
 use crate::{Error, Result, delegate};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -52,12 +52,8 @@ fn first(
     before: Option<&WorkloadEndpoint>,
     pod: &Namespace,
 ) -> Result<Value> {
-    let mut attachment = addresses(context, request, identity)?;
-    let done = attach(context, request, identity, before, pod, &attachment);
-    if let Err(error) = done {
-        undo(context, request, identity);
-        return Err(error);
-    }
+    let attached = attach(context, request, identity, before, pod);
+    let mut attachment = attached.inspect_err(|_| undo(context, request, identity))?;
     for ip in &mut attachment.ips {
         ip.address = IpNet::from(ip.address.addr());
         ip.gateway = None;
@@ -75,12 +71,11 @@ fn again(
     pod: &Namespace,
 ) -> Result<Value> {
     let addresses = addresses_of(found);
-    let wiring = wiring(request, identity, &addresses, default_routes(&addresses))?;
+    let wiring = wiring(request, pair(request, identity)?, &addresses, default_routes(&addresses));
     let mut wanted = found.clone();
     if !wiring.faults(pod)?.is_empty() {
-        let wired = wiring.apply(pod)?;
-        wanted.spec.mac = wired.mac.to_string();
-        wanted.spec.interface_name.clone_from(&wiring.host_interface);
+        wanted.spec.mac = wiring.apply(pod)?.to_string();
+        wanted.spec.interface_name.clone_from(&wiring.pair.host_interface);
     }
     if identity.workload == Workload::Container && !wanted.spec.profiles.contains(&identity.network) {
         ensure_profile(context.client, &identity.network)?;
@@ -89,38 +84,69 @@ fn again(
     if wanted != *found {
         context.client.update(Client::to_json(&wanted)?, Labels::Replace)?;
     }
-    let judged = context.gate.judged(&identity.endpoint_key(), &wiring.host_interface);
+    let judged = context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface);
     judged.map_err(Error::Gate)?;
     let ips = addresses.iter().map(|address| Address { address: IpNet::from(*address), gateway: None });
-    let interfaces = vec![Interface { name: wiring.host_interface }];
+    let interfaces = vec![Interface { name: wiring.pair.host_interface }];
     Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
 }
 
-/// Wires, stores, waits.
+/// Wires, stores, waits. What the kernel does and what the store does go side by side: the pair while addresses are
+/// assigned, its dress while the endpoint is stored.
 fn attach(
     context: &Context<'_>,
     request: &Request,
     identity: &Identity,
     before: Option<&WorkloadEndpoint>,
     pod: &Namespace,
-    attachment: &Attachment,
-) -> Result<()> {
+) -> Result<Attachment> {
+    let pair = pair(request, identity)?;
+    let (attachment, created) = beside(|| pair.create(pod), || addresses(context, request, identity));
+    let (attachment, mut created) = (attachment?, created?);
     let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
-    let wiring = wiring(request, identity, &addresses, routes(request, attachment, &addresses))?;
-    let wired = wiring.apply(pod)?;
+    let wiring = wiring(request, pair, &addresses, routes(request, &attachment, &addresses));
+    let attached =
+        Attached { interface: &wiring.pair.host_interface, mac: created.mac, addresses: &addresses };
+    let object = endpoint(identity, &request.config, &attached);
+    let (stored, dressed) =
+        beside(|| wiring.dress(&mut created, pod), || store(context.client, identity, object, before));
+    stored?;
+    dressed?;
+    context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface).map_err(Error::Gate)?;
+    Ok(attachment)
+}
+
+/// Runs `kernel` on a thread of its own (in this thread's network namespace) beside `here`.
+fn beside<T: Send, U>(kernel: impl FnOnce() -> Result<T> + Send, here: impl FnOnce() -> U) -> (U, Result<T>) {
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(kernel);
+        let done = here();
+        (
+            done,
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(Error::Gate("the thread that wires the pod panicked".into()))),
+        )
+    })
+}
+
+fn store(
+    client: &Client,
+    identity: &Identity,
+    mut object: WorkloadEndpoint,
+    before: Option<&WorkloadEndpoint>,
+) -> Result<()> {
     if identity.workload == Workload::Container {
-        ensure_profile(context.client, &identity.network)?;
+        ensure_profile(client, &identity.network)?;
     }
-    let attached = Attached { interface: &wiring.host_interface, mac: wired.mac, addresses: &addresses };
-    let mut object = endpoint(identity, &request.config, &attached);
     if let Some(before) = before {
         // Whoever changed it since we read it must be seen: it may be a newer container's.
         object.metadata.resource_version.clone_from(&before.metadata.resource_version);
-        context.client.update(Client::to_json(&object)?, Labels::Replace)?;
+        client.update(Client::to_json(&object)?, Labels::Replace)?;
     } else {
-        context.client.create(Client::to_json(&object)?)?;
+        client.create(Client::to_json(&object)?)?;
     }
-    context.gate.judged(&identity.endpoint_key(), &wiring.host_interface).map_err(Error::Gate)
+    Ok(())
 }
 
 /// Takes back what a failed ADD did; what fails here is logged, the first error is what the runtime sees.
@@ -256,22 +282,19 @@ fn routes(request: &Request, attachment: &Attachment, addresses: &[IpAddr]) -> V
     routes
 }
 
-pub(super) fn wiring(
-    request: &Request,
-    identity: &Identity,
-    addresses: &[IpAddr],
-    routes: Vec<IpNet>,
-) -> Result<Wiring> {
+pub(super) fn pair(request: &Request, identity: &Identity) -> Result<Pair> {
     let mac = request.config.args.cni.annotations.get(ANNOTATION_MAC);
-    Ok(Wiring {
+    Ok(Pair {
         host_interface: identity.interface(),
         pod_interface: identity.ifname.clone(),
         mtu: Some(request.config.mtu).filter(|mtu| *mtu != 0),
         mac: mac.map(|mac| mac.parse::<Mac>()).transpose()?,
-        addresses: addresses.to_vec(),
-        routes,
-        forwarding: request.config.container_settings.allow_ip_forwarding,
     })
+}
+
+pub(super) fn wiring(request: &Request, pair: Pair, addresses: &[IpAddr], routes: Vec<IpNet>) -> Wiring {
+    let forwarding = request.config.container_settings.allow_ip_forwarding;
+    Wiring { pair, addresses: addresses.to_vec(), routes, forwarding }
 }
 
 fn ensure_profile(client: &Client, network: &str) -> Result<()> {

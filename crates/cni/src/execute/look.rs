@@ -1,7 +1,7 @@
 //! CHECK and STATUS: only looking.
 
 use super::Context;
-use super::add::{CALICO_IPAM, delegated_config, wiring};
+use super::add::{CALICO_IPAM, delegated_config, pair, wiring};
 use crate::endpoint::addresses_of;
 use crate::request::{Command, Request};
 use crate::wiring::default_routes;
@@ -28,7 +28,7 @@ pub(super) fn check(context: &Context<'_>, request: &Request, pod: &Namespace) -
     let ours = request.config.ipam.plugin_type == CALICO_IPAM;
     let routes =
         if ours || request.config.include_default_routes { default_routes(&addresses) } else { Vec::new() };
-    faults.extend(wiring(request, &identity, &addresses, routes)?.faults(pod)?);
+    faults.extend(wiring(request, pair(request, &identity)?, &addresses, routes).faults(pod)?);
     if !ours {
         let raw = delegated_config(context, request, &identity.node)?;
         delegate::call(request, &raw, Command::Check)?;

@@ -229,6 +229,48 @@ fn a_failed_takeover_leaves_no_endpoint_that_names_released_addresses() {
 }
 
 #[test]
+fn what_a_crashed_add_left_is_taken_back_by_the_next_one_and_by_del() {
+    let (host, pod) = (Host::new(), mk_namespace());
+    let add = Call::add(&pod);
+    let addresses_only = Call { plugin: Plugin::Ipam, ..add.clone() };
+    // Crashed after the addresses; and after the wires, which are a remainder with the interface's name.
+    assert_eq!(host.call(&addresses_only).0.exit, 0);
+    assert_eq!(host.call(&add).0.exit, 0);
+    assert_eq!((host.used(), host.handles().len()), (2, 1));
+    let endpoint = host.endpoints().remove(0);
+    let key = tortie_store::resources::Client::key_of(&endpoint).unwrap();
+    host.client.delete(&key, None).unwrap();
+    assert_eq!(host.call(&add).0.exit, 0);
+    assert_eq!((host.used(), host.handles().len(), host.interfaces().len()), (2, 1, 1));
+    // Crashed before the endpoint, and never tried again.
+    host.client.delete(&key, None).unwrap();
+    assert_eq!(host.call(&add.command("DEL")).0.exit, 0);
+    assert_eq!((host.used(), host.handles().len(), host.interfaces().len()), (0, 0, 0));
+}
+
+#[test]
+fn eight_pods_at_a_time_get_eight_different_addresses() {
+    let host = Host::new();
+    let pods: Vec<_> = (0..8).map(|_| mk_namespace()).collect();
+    let names: Vec<_> = (0..8).map(|number| format!("c{number}")).collect();
+    std::thread::scope(|scope| {
+        for (pod, name) in pods.iter().zip(&names) {
+            let host = &host;
+            scope.spawn(move || {
+                let args = format!("K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}");
+                let (reply, result) = host.call(&Call { container: name, args, ..Call::add(pod) });
+                assert_eq!(reply.exit, 0, "{result}");
+            });
+        }
+    });
+    let mut addresses: Vec<_> =
+        host.endpoints().iter().map(|one| one["spec"]["ipNetworks"].to_string()).collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!((addresses.len(), host.used(), host.interfaces().len()), (8, 16, 8));
+}
+
+#[test]
 fn an_add_whose_interface_exists_inside_leaves_nothing_of_its_own() {
     let (host, pod) = (Host::new(), mk_namespace());
     Rtnetlink::open_in(&pod).unwrap().create_bridge("eth0").unwrap();
