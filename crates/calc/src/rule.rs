@@ -226,6 +226,12 @@ fn read_side(
     };
     // In one order, so that the same peer is the same set whoever names it.
     let selector = [selector, accounts, place].into_iter().flatten().reduce(Selector::and);
+    // Calico makes one selector of both, so that one object must meet it: an address that a network
+    // set covers is not excluded by what the set lacks if its own endpoint is selected.
+    let (selector, not_selector) = match (selector, not_selector) {
+        (Some(selector), Some(not)) => (Some(selector.and(not.not())), None),
+        either => either,
+    };
     Ok(DraftSide {
         selector,
         not_selector,

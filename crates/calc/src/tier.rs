@@ -23,6 +23,8 @@ pub(crate) struct Tier {
     pub(crate) name: Arc<str>,
     pub(crate) order: f64,
     pub(crate) end: TierEnd,
+    /// Whether it exists; a tier that doesn't goes after all that do, also after those without an order.
+    exists: bool,
 }
 
 /// All tiers that were ever named. A cluster has a handful.
@@ -40,8 +42,8 @@ impl Tiers {
         }
         let slot = TierSlot(u32::try_from(self.entries.len()).expect("fewer than 2^32 tiers fit in memory"));
         let name: Arc<str> = name.into();
-        let (order, end) = absent(&name);
-        self.entries.push(Tier { name: Arc::clone(&name), order, end });
+        let (order, end, exists) = absent(&name);
+        self.entries.push(Tier { name: Arc::clone(&name), order, end, exists });
         self.by_name.insert(name, slot);
         slot
     }
@@ -49,19 +51,20 @@ impl Tiers {
     /// Sets what a tier is, none if it doesn't exist any more. Says whether anything changed.
     pub(crate) fn set(&mut self, name: &str, spec: Option<&TierSpec>) -> bool {
         let slot = self.slot(name);
-        let (order, end) = match spec {
+        let (order, end, exists) = match spec {
             None => absent(name),
             Some(TierSpec { order, default_action }) => {
                 let end = match default_action.as_deref().map(Action::parse) {
                     Some(Some(Action::Pass)) => TierEnd::Pass,
                     _ => TierEnd::Deny,
                 };
-                (order.unwrap_or(f64::INFINITY), end)
+                (order.unwrap_or(f64::INFINITY), end, true)
             }
         };
         let tier = &mut self.entries[slot.0 as usize];
-        let changed = tier.order.total_cmp(&order) != Ordering::Equal || tier.end != end;
-        (tier.order, tier.end) = (order, end);
+        let changed =
+            tier.order.total_cmp(&order) != Ordering::Equal || tier.end != end || tier.exists != exists;
+        (tier.order, tier.end, tier.exists) = (order, end, exists);
         changed
     }
 
@@ -76,17 +79,21 @@ impl Tiers {
             return Ordering::Equal;
         }
         let (one, other) = (self.get(one), self.get(other));
-        compare_orders(one.order, other.order).then_with(|| one.name.cmp(&other.name))
+        other
+            .exists
+            .cmp(&one.exists)
+            .then_with(|| compare_orders(one.order, other.order))
+            .then_with(|| one.name.cmp(&other.name))
     }
 }
 
-/// What a tier is that doesn't exist.
-fn absent(name: &str) -> (f64, TierEnd) {
+/// What a tier is that isn't stored; the three that Calico always has exist all the same.
+fn absent(name: &str) -> (f64, TierEnd, bool) {
     match name {
-        "kube-admin" => (1_000.0, TierEnd::Pass),
-        "default" => (1_000_000.0, TierEnd::Deny),
-        "kube-baseline" => (10_000_000.0, TierEnd::Pass),
-        _ => (f64::INFINITY, TierEnd::Deny),
+        "kube-admin" => (1_000.0, TierEnd::Pass, true),
+        "default" => (1_000_000.0, TierEnd::Deny, true),
+        "kube-baseline" => (10_000_000.0, TierEnd::Pass, true),
+        _ => (f64::INFINITY, TierEnd::Deny, false),
     }
 }
 

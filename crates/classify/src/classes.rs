@@ -58,6 +58,12 @@ impl Classes {
         self.of.get(prefix).copied()
     }
 
+    /// What packets of the prefix meet: its own class's memberships, or those of the net around it.
+    pub fn around(&self, prefix: &IpNet) -> &[Member] {
+        let class = crate::classifier::wider(*prefix).find_map(|net| self.of(&net));
+        class.and_then(|id| self.classes.get(&id)).map_or(&[], |class| &class.members)
+    }
+
     /// What the prefix belongs to as classes go; empty for none.
     pub fn members_of(&self, prefix: &IpNet) -> &[Member] {
         self.of(prefix).and_then(|id| self.classes.get(&id)).map_or(&[], |class| &class.members)

@@ -343,13 +343,9 @@ impl Classifier {
         }
     }
 
-    /// The memberships of an address as told: its own, or those of the narrowest net around it.
-    fn told(&self, address: IpAddr) -> Option<&Members> {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        (0..=bits)
-            .rev()
-            .filter_map(|length| IpNet::new(address, length).ok())
-            .find_map(|net| self.members.get(&net.trunc()))
+    /// The memberships of a prefix as told: its own, or those of the narrowest net around it.
+    fn told(&self, prefix: IpNet) -> Option<&Members> {
+        wider(prefix).find_map(|net| self.members.get(&net))
     }
 
     /// Finds or makes the stacks of all endpoints that may have come to others.
@@ -402,7 +398,7 @@ impl Classifier {
                     let sets = own
                         .entry((Arc::as_ptr(stack), direction))
                         .or_insert_with(|| own_sets(stack, direction, &self.policies));
-                    let members = if sets.is_empty() { None } else { self.told(*address) };
+                    let members = if sets.is_empty() { None } else { self.told(IpNet::from(*address)) };
                     let members = members.map_or(&[][..], |members| members);
                     let own =
                         members.iter().filter(|member| sets.contains(&set_of(**member))).copied().collect();
@@ -457,23 +453,30 @@ impl Classifier {
         let mut groups = BTreeMap::<(Option<ClassId>, Family, Members), Vec<IpNet>>::new();
         let mut unnamed = FxHashMap::<(Option<ClassId>, Members), bool>::default();
         for prefix in std::mem::take(&mut self.changed_prefixes) {
-            let before = self.classes.members_of(&prefix);
-            let told = self.members.get(&prefix).cloned().unwrap_or_default();
+            let own = self.classes.members_of(&prefix);
+            let told = self.members.get(&prefix);
+            if told.is_none() && own.is_empty() {
+                continue;
+            }
+            // What packets met, and will meet: a prefix without a class of its own has that of the net around it.
+            let before = self.classes.around(&prefix);
+            let after = told.or_else(|| self.told(prefix.trunc()));
+            let after = after.map_or(&[][..], |members| members);
             let stays: Vec<Member> = before
                 .iter()
-                .filter(|member| !told.contains(member))
+                .filter(|member| !after.contains(member))
                 .filter(|member| named_before(&set_of(**member)) && !named_after(&set_of(**member)))
                 .copied()
                 .collect();
             let wanted: Members = if stays.is_empty() {
-                told
+                told.cloned().unwrap_or_default()
             } else {
                 kept.insert(prefix);
-                let mut all: Vec<Member> = told.iter().copied().chain(stays).collect();
+                let mut all: Vec<Member> = after.iter().copied().chain(stays).collect();
                 all.sort_unstable();
                 all.into()
             };
-            if before != &*wanted {
+            if own != &*wanted {
                 let class = self.classes.of(&prefix);
                 // Whether no stack in use can tell the new memberships from the old.
                 unnamed.entry((class, Arc::clone(&wanted))).or_insert_with(|| {
@@ -652,6 +655,14 @@ fn dispatch(binding: &Binding, direction: Direction, family: Family) -> Dispatch
         Some((_, first)) if stacks.iter().all(|(_, id)| id == first) => Dispatch::Stack(*first),
         _ => Dispatch::ByAddress(stacks.clone().into()),
     }
+}
+
+/// A prefix and all those around it, the narrowest first.
+pub(crate) fn wider(prefix: IpNet) -> impl Iterator<Item = IpNet> {
+    (0..=prefix.prefix_len())
+        .rev()
+        .filter_map(move |length| IpNet::new(prefix.addr(), length).ok())
+        .map(|net| net.trunc())
 }
 
 /// The address of a prefix that is no wider than one.

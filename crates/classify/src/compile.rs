@@ -162,15 +162,15 @@ impl Compiled {
                 }
             }
         }
-        let first = items.len();
         for id in profiles {
+            let first = items.len();
             push_policy(&mut items, *id, direction, family, own, policies);
-        }
-        let end = position(items.len());
-        for item in items.iter_mut().skip(first) {
-            // There is no tier after the profiles: what a Pass rule there passes on is denied.
-            if let Then::Skip(to) = &mut item.then {
-                *to = end;
+            let next = position(items.len());
+            for item in items.iter_mut().skip(first) {
+                // There is no tier after the profiles: a Pass rule there passes on to the next profile.
+                if let Then::Skip(to) = &mut item.then {
+                    *to = next;
+                }
             }
         }
         items.push(Item {

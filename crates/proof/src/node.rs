@@ -1,0 +1,168 @@
+//! One node as the agent runs it, without a kernel: events in, tables out.
+
+use std::sync::Arc;
+
+use tortie_analysis::{By, Decision, Outcome, Packet, Step as AnswerStep, Transport};
+use tortie_api::event::Event;
+use tortie_api::kind::Kind;
+use tortie_api::policy::{Action, Direction};
+use tortie_calc::{Config, Graph};
+use tortie_classify::Classifier;
+use tortie_classify::lookup::{self, Detail};
+use tortie_dataplane::flat::{self, Phase, RuleRef, Step, Tables, Verdict};
+use tortie_dataplane::policy::{Policy, Update};
+
+use crate::random::NODE;
+
+/// Changes updates on their way from `calc` to `classify`; a seeded fault.
+pub type Tamper = fn(&mut Update);
+
+/// The calculation, the classifier, and the tables as a driver that follows its steps holds them.
+pub struct Node {
+    graph: Graph,
+    classifier: Classifier,
+    tables: Tables,
+    tamper: Option<Tamper>,
+}
+
+/// A step that breaks the rules of [`tortie_dataplane::flat`], or a calculation that gives up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+impl Node {
+    /// A node that knows nothing yet, in sync with an empty store.
+    pub fn new(tamper: Option<Tamper>) -> Self {
+        let mut graph = Graph::new(Config { node: NODE.into() });
+        graph.apply(Event::InSync);
+        Self { graph, classifier: Classifier::new(), tables: Tables::default(), tamper }
+    }
+
+    /// Takes events; nothing follows before [`Self::commit`].
+    pub fn apply(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.graph.apply(event);
+        }
+    }
+
+    /// Works the events into the tables; `watch` is called after each step.
+    ///
+    /// # Errors
+    /// [`Broken`] if a step changes in place what packets are led to.
+    pub fn commit(&mut self, mut watch: impl FnMut(&Self, Phase)) -> Result<(), Broken> {
+        let tamper = self.tamper;
+        let classifier = &mut self.classifier;
+        self.graph.flush(&mut |mut update| {
+            if let Some(tamper) = tamper {
+                tamper(&mut update);
+            }
+            classifier.apply(update);
+        });
+        loop {
+            let change = self.classifier.commit().map_err(|error| Broken(error.to_string()))?;
+            for step in &change.steps {
+                self.check_step(step)?;
+                step.ops.iter().for_each(|op| self.tables.apply(op));
+                watch(self, step.phase);
+            }
+            self.classifier.release(change.freed);
+            if !change.follow_up {
+                break;
+            }
+        }
+        if self.tables != self.classifier.tables() {
+            return Err(Broken("the steps lead to other tables than the classifier's".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Nothing that packets are led to may change under them.
+    fn check_step(&self, step: &Step) -> Result<(), Broken> {
+        for op in &step.ops {
+            let in_place = match op {
+                flat::Op::AddEntry(key, _) => self.tables.entries.contains_key(key),
+                flat::Op::AddStack(id, _) => self.tables.stacks.contains_key(id),
+                flat::Op::AddPath(id, _) => self.tables.paths.contains_key(id),
+                flat::Op::RemoveEntry(key) => {
+                    step.phase != Phase::Shrink || !self.tables.entries.contains_key(key)
+                }
+                flat::Op::RemoveNet(range) => !self.tables.nets.contains_key(range),
+                flat::Op::RemoveAddress(address) => !self.tables.addresses.contains_key(address),
+                _ => false,
+            };
+            if in_place {
+                return Err(Broken(format!("{:?} in {:?}", op, step.phase)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The classifier.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// The verdict of an endpoint's interface on a packet, in `analysis`' words.
+    /// `None`: dropped unjudged.
+    pub fn judge(&self, interface: &str, direction: Direction, packet: &Packet) -> Option<Decision> {
+        let (own, other) = match direction {
+            Direction::Ingress => (packet.destination, packet.source),
+            Direction::Egress => (packet.source, packet.destination),
+        };
+        let detail = match packet.transport {
+            Transport::Ports { destination, .. } => Detail::Port(destination),
+            Transport::Icmp { icmp_type, code } => Detail::Icmp { icmp_type, code },
+            Transport::Other => Detail::Nothing,
+        };
+        let asked = lookup::Packet { own, other, protocol: packet.protocol, detail };
+        let verdict = lookup::judge(&self.tables, interface, direction, &asked)?;
+        Some(self.decision(verdict))
+    }
+
+    /// A verdict in `analysis`' words.
+    fn decision(&self, verdict: Verdict) -> Decision {
+        let outcome = match verdict.outcome {
+            flat::Outcome::Allow => Outcome::Allow,
+            flat::Outcome::Deny => Outcome::Deny,
+        };
+        let path = self.tables.paths.get(&verdict.path);
+        let by = path.map_or(By::Nothing, |path| self.by(path.decided));
+        let path = path.map(|path| path.passed.iter().map(|rule| self.step(*rule)).collect());
+        Decision { outcome, by, path: path.unwrap_or_default() }
+    }
+
+    fn step(&self, rule: RuleRef) -> AnswerStep {
+        let logs = match rule {
+            RuleRef::Rule { policy, direction, index } => {
+                self.classifier.policy(policy).is_some_and(|policy| {
+                    let rules = match direction {
+                        Direction::Ingress => &policy.ingress,
+                        Direction::Egress => &policy.egress,
+                    };
+                    rules.iter().any(|rule| rule.index == index && rule.action == Action::Log)
+                })
+            }
+            RuleRef::TierEnd { .. } | RuleRef::NoProfile { .. } => false,
+        };
+        if logs { AnswerStep::Log(self.by(rule)) } else { AnswerStep::Pass(self.by(rule)) }
+    }
+
+    fn by(&self, rule: RuleRef) -> By {
+        let (policy, index) = match rule {
+            RuleRef::NoProfile { .. } => return By::NoProfile,
+            RuleRef::TierEnd { policy, .. } => (self.classifier.policy(policy), None),
+            RuleRef::Rule { policy, index, .. } => (self.classifier.policy(policy), Some(index as usize)),
+        };
+        let Some(policy) = policy else { return By::Nothing };
+        let Policy { key, tier, .. } = &**policy;
+        match (key.kind, index) {
+            (Kind::Profile, Some(rule)) => By::Profile { profile: Arc::clone(&key.name), rule },
+            (_, Some(rule)) => By::Rule { tier: Arc::clone(tier), policy: key.clone(), rule },
+            (_, None) => By::TierEnd { tier: Arc::clone(tier), policy: key.clone() },
+        }
+    }
+}
