@@ -32,7 +32,12 @@ impl Deny {
     }
 
     fn licenses(&self) -> BTreeSet<&str> {
-        self.at("licenses", "allow").as_array().unwrap().iter().map(|license| license.as_str().unwrap()).collect()
+        self.at("licenses", "allow")
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|license| license.as_str().unwrap())
+            .collect()
     }
 
     /// Names and reasons.
@@ -50,7 +55,9 @@ fn every_package_has_a_license_that_deny_toml_allows() {
     for Package { name, version, license, .. } in Metadata::get().packages.values() {
         match license.as_deref().map(|text| chosen(text, &allowed)) {
             Some(Some(licenses)) => used.extend(licenses),
-            Some(None) => wrong.push(format!("{name} {version}: {license:?} is not allowed by licenses.allow")),
+            Some(None) => {
+                wrong.push(format!("{name} {version}: {license:?} is not allowed by licenses.allow"))
+            }
             None => wrong.push(format!("{name} {version}: no license field")),
         }
     }
@@ -84,15 +91,19 @@ fn everything_comes_from_the_one_registry() {
     let lock: Table = std::fs::read_to_string(root().join("Cargo.lock")).unwrap().parse().unwrap();
     for package in lock["package"].as_array().unwrap() {
         let source = package.get("source").and_then(Value::as_str);
-        assert!(source.is_none_or(|source| source == CRATES_IO), "Cargo.lock: {}: {source:?}", package["name"]);
+        assert!(
+            source.is_none_or(|source| source == CRATES_IO),
+            "Cargo.lock: {:?}: {source:?}",
+            package["name"]
+        );
         let sealed = source.is_none() || package.get("checksum").is_some();
-        assert!(sealed, "Cargo.lock: {} has no checksum", package["name"]);
+        assert!(sealed, "Cargo.lock: {:?} has no checksum", package["name"]);
     }
 }
 
 /// The licenses that an SPDX expression comes to, choosing what is allowed; none if it can't be fulfilled.
 /// `OR` binds weaker than `AND`, that weaker than `WITH`; `/` is the old way to write `OR`.
-fn chosen<'a>(text: &'a str, allowed: &BTreeSet<&str>) -> Option<BTreeSet<String>> {
+fn chosen(text: &str, allowed: &BTreeSet<&str>) -> Option<BTreeSet<String>> {
     let spaced = text.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();

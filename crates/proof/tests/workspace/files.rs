@@ -64,7 +64,9 @@ fn no_file_tells_of_the_machine_it_was_written_on() {
         for (number, line) in text.lines().enumerate() {
             let told = MACHINE.iter().chain(&PRIVATE).map(|(one, two)| format!("{one}{two}"));
             let told = told.chain(prose.then(|| ["/tm", "p/"].concat()));
-            wrong.extend(told.filter(|told| line.contains(told)).map(|told| format!("{path}:{}: {told}", number + 1)));
+            wrong.extend(
+                told.filter(|told| line.contains(told)).map(|told| format!("{path}:{}: {told}", number + 1)),
+            );
         }
     }
     assert!(wrong.is_empty(), "paths and hosts that only one machine has: {wrong:#?}");
@@ -73,7 +75,19 @@ fn no_file_tells_of_the_machine_it_was_written_on() {
 /// The longest a source may be, in lines.
 const LIMIT: usize = 500;
 /// Sources that are longer, how long they may be, and why they aren't split.
-const LONGER: &[(&str, usize, &str)] = &[];
+const LONGER: &[(&str, usize, &str)] = &[
+    (
+        "crates/classify/src/classifier.rs",
+        670,
+        "one commit's order, to be read from top to bottom; its parts are modules",
+    ),
+    ("crates/ipam/src/assign.rs", 590, "one machine: its states, and the step from each"),
+    (
+        "crates/nft/src/flat/driver.rs",
+        640,
+        "one driver: install, apply, read; to be split where counters begin",
+    ),
+];
 
 #[test]
 fn a_source_says_one_thing_in_at_most_500_lines() {
@@ -82,11 +96,15 @@ fn a_source_says_one_thing_in_at_most_500_lines() {
     for Committed { path, text } in files.iter().filter(|file| file.path.ends_with(".rs")) {
         let lines = text.lines().count();
         match LONGER.iter().find(|(longer, ..)| longer == path) {
-            None if lines > LIMIT => wrong.push(format!("{path} has {lines} lines: split it, or say why not in LONGER")),
+            None if lines > LIMIT => {
+                wrong.push(format!("{path} has {lines} lines: split it, or say why not in LONGER"))
+            }
             Some((_, limit, why)) if lines > *limit => {
                 wrong.push(format!("{path} has {lines} lines, {limit} were granted: {why}"));
             }
-            Some(_) if lines <= LIMIT => wrong.push(format!("{path} has {lines} lines: take it out of LONGER")),
+            Some(_) if lines <= LIMIT => {
+                wrong.push(format!("{path} has {lines} lines: take it out of LONGER"))
+            }
             _ => {}
         }
     }
@@ -102,6 +120,7 @@ fn a_source_says_one_thing_in_at_most_500_lines() {
 fn every_source_begins_with_what_it_is() {
     let files = committed();
     let sources = files.iter().filter(|file| file.path.starts_with("crates/") && file.path.ends_with(".rs"));
-    let headless: Vec<_> = sources.filter(|file| !file.text.starts_with("//!")).map(|file| &file.path).collect();
+    let headless: Vec<_> =
+        sources.filter(|file| !file.text.starts_with("//!")).map(|file| &file.path).collect();
     assert!(headless.is_empty(), "without a module head (`//!`): {headless:#?}");
 }

@@ -16,7 +16,8 @@ const LAYERS: [&[&str]; 6] = [
 /// Arrows inside a layer: one is the other's tool.
 const BESIDE: [(&str, &str); 2] = [("nft", "netlink"), ("agent", "cni")];
 /// Crates that check each other, or could be exchanged for each other: neither sees the other, at any distance.
-const APART: [(&str, &str); 4] = [("analysis", "calc"), ("analysis", "classify"), ("analysis", "dataplane"), ("nft", "bpf")];
+const APART: [(&str, &str); 4] =
+    [("analysis", "calc"), ("analysis", "classify"), ("analysis", "dataplane"), ("nft", "bpf")];
 
 fn layer(name: &str) -> Option<usize> {
     LAYERS.iter().position(|names| names.contains(&name))
@@ -34,7 +35,10 @@ fn every_arrow_goes_down() {
             let to = short(&dependency.name);
             let down = layer(to).is_some_and(|to| to < from);
             if !down && !BESIDE.contains(&(name, to)) {
-                wrong.push(format!("{name} (L{from}) depends on {to} (L{:?}): an arrow goes down only", layer(to)));
+                wrong.push(format!(
+                    "{name} (L{from}) depends on {to} (L{:?}): an arrow goes down only",
+                    layer(to)
+                ));
             }
         }
     }
@@ -45,16 +49,22 @@ fn every_arrow_goes_down() {
 fn what_checks_each_other_shares_nothing_but_the_api() {
     let metadata = Metadata::get();
     let crates = metadata.crates();
-    let closures: BTreeMap<&str, BTreeSet<&str>> =
-        crates.iter().map(|(name, (id, _))| (*name, metadata.closure(id, &[]).into_iter().map(short).collect())).collect();
+    let closures: BTreeMap<&str, BTreeSet<&str>> = crates
+        .iter()
+        .map(|(name, (id, _))| (*name, metadata.closure(id, &[]).into_iter().map(short).collect()))
+        .collect();
     for (one, other) in APART {
         for (from, to) in [(one, other), (other, one)] {
             if let Some(seen) = closures.get(from) {
-                assert!(!seen.contains(to), "{from} sees {to}: what they have in common can't be checked by the other");
+                assert!(
+                    !seen.contains(to),
+                    "{from} sees {to}: what they have in common can't be checked by the other"
+                );
             }
         }
     }
-    let own: BTreeSet<&str> = closures["analysis"].iter().copied().filter(|name| layer(name).is_some()).collect();
+    let own: BTreeSet<&str> =
+        closures["analysis"].iter().copied().filter(|name| layer(name).is_some()).collect();
     assert_eq!(own, BTreeSet::from(["analysis", "api"]), "analysis is the oracle: it sees the api alone");
 }
 
@@ -79,6 +89,9 @@ fn every_directory_under_crates_is_a_member() {
     let crates = Metadata::get().crates();
     for entry in std::fs::read_dir(root().join("crates")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(crates.contains_key(name.as_str()), "crates/{name} is no crate called {name} or tortie-{name}");
+        assert!(
+            crates.contains_key(name.as_str()),
+            "crates/{name} is no crate called {name} or tortie-{name}"
+        );
     }
 }

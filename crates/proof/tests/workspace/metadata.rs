@@ -50,7 +50,8 @@ impl Metadata {
         assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
         let nodes = json["resolve"]["nodes"].as_array().unwrap();
-        let built_from: BTreeMap<_, _> = nodes.iter().map(|node| (text(&node["id"]), built_from(node))).collect();
+        let built_from: BTreeMap<_, _> =
+            nodes.iter().map(|node| (text(&node["id"]), built_from(node))).collect();
         let packages = json["packages"].as_array().unwrap().iter();
         // Packages that no target needs are not in the graph.
         let packages = packages.filter(|package| built_from.contains_key(&text(&package["id"])));
