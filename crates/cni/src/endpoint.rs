@@ -1,14 +1,19 @@
 //! The WorkloadEndpoint that a call stores, field by field as Calico's plugin writes it, and the profile of networks
 //! without Kubernetes. Pure; next hop: the store, and from there the agent's calculation.
 
+use crate::address::annotation_list;
 use crate::config::{NamedPort, NetworkConfig};
 use crate::identity::{Identity, Workload};
+use crate::{Error, Result};
+use ipnet::IpNet;
 use std::net::IpAddr;
-use tortie_api::endpoint::{WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
+use tortie_api::endpoint::{IpNat, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
 use tortie_api::meta::{ObjectMeta, StringMap};
 use tortie_api::value::Protocol;
 use tortie_netlink::rtnetlink::Mac;
 
+const ANNOTATION_FLOATING: &str = "cni.projectcalico.org/floatingIPs";
+const ANNOTATION_SOURCE_PREFIXES: &str = "cni.projectcalico.org/allowedSourcePrefixes";
 /// Calico's label for the service account.
 const SERVICE_ACCOUNT_LABEL: &str = "projectcalico.org/serviceaccount";
 
@@ -40,8 +45,14 @@ pub fn profiles(identity: &Identity, config: &NetworkConfig) -> Vec<String> {
 }
 
 /// A new endpoint.
-#[must_use]
-pub fn endpoint(identity: &Identity, config: &NetworkConfig, attached: &Attached<'_>) -> WorkloadEndpoint {
+///
+/// # Errors
+/// [`Error::Addresses`] if an annotation can't be read or asks for a feature that is off.
+pub fn endpoint(
+    identity: &Identity,
+    config: &NetworkConfig,
+    attached: &Attached<'_>,
+) -> Result<WorkloadEndpoint> {
     let conventions = &config.args.cni;
     let mut labels: StringMap = config.labels();
     if matches!(identity.workload, Workload::Pod { .. }) && !conventions.service_account_name.is_empty() {
@@ -51,7 +62,7 @@ pub fn endpoint(identity: &Identity, config: &NetworkConfig, attached: &Attached
         Workload::Pod { name, .. } => name.clone(),
         Workload::Container => String::new(),
     };
-    WorkloadEndpoint {
+    Ok(WorkloadEndpoint {
         metadata: ObjectMeta {
             name: identity.endpoint_name(),
             namespace: identity.namespace().into(),
@@ -70,9 +81,43 @@ pub fn endpoint(identity: &Identity, config: &NetworkConfig, attached: &Attached
             interface_name: attached.interface.into(),
             mac: attached.mac.to_string(),
             ports: conventions.ports.iter().map(port).collect(),
+            ip_nats: translations(config, attached.addresses)?,
+            allow_spoofed_source_prefixes: source_prefixes(config)?,
             ..WorkloadEndpointSpec::default()
         },
         ..WorkloadEndpoint::default()
+    })
+}
+
+/// Floating addresses, each to the pod's address of its family.
+fn translations(config: &NetworkConfig, addresses: &[IpAddr]) -> Result<Vec<IpNat>> {
+    let Some(text) = config.args.cni.annotations.get(ANNOTATION_FLOATING) else { return Ok(Vec::new()) };
+    if !config.feature_control.floating_ips {
+        return Err(Error::Addresses("requested feature is not enabled: floating_ips".into()));
+    }
+    let translate = |external: &String| {
+        let fault = |reason: &str| {
+            Error::Addresses(format!("annotation {ANNOTATION_FLOATING}: {external:?}: {reason}"))
+        };
+        let address: IpAddr = external.parse().map_err(|_| fault("expected an IP address"))?;
+        let internal = addresses.iter().find(|one| one.is_ipv4() == address.is_ipv4());
+        let internal = internal.ok_or_else(|| fault("the pod has no address of this family"))?;
+        Ok(IpNat { internal_ip: internal.to_string(), external_ip: address.to_string() })
+    };
+    annotation_list(ANNOTATION_FLOATING, text)?.iter().map(translate).collect()
+}
+
+/// Prefixes that the pod may send from beside its own addresses.
+fn source_prefixes(config: &NetworkConfig) -> Result<Vec<String>> {
+    let Some(text) = config.args.cni.annotations.get(ANNOTATION_SOURCE_PREFIXES) else {
+        return Ok(Vec::new());
+    };
+    let prefixes = annotation_list(ANNOTATION_SOURCE_PREFIXES, text)?;
+    match prefixes.iter().find(|prefix| prefix.parse::<IpNet>().is_err()) {
+        None => Ok(prefixes),
+        Some(bad) => Err(Error::Addresses(format!(
+            "annotation {ANNOTATION_SOURCE_PREFIXES}: {bad:?}: expected a prefix, as 10.0.0.0/24"
+        ))),
     }
 }
 

@@ -71,7 +71,8 @@ fn again(
     pod: &Namespace,
 ) -> Result<Value> {
     let addresses = addresses_of(found);
-    let wiring = wiring(request, pair(request, identity)?, &addresses, default_routes(&addresses));
+    let wiring =
+        wiring(request, pair(request, identity)?, &addresses, configured_routes(request, &addresses)?);
     let mut wanted = found.clone();
     if !wiring.faults(pod)?.is_empty() {
         wanted.spec.mac = wiring.apply(pod)?.to_string();
@@ -82,7 +83,13 @@ fn again(
         wanted.spec.profiles.push(identity.network.clone());
     }
     if wanted != *found {
-        context.client.update(Client::to_json(&wanted)?, Labels::Replace)?;
+        // Into what is stored: fields that we don't know stay.
+        let mut stored = context.client.get(&identity.endpoint_key())?;
+        let spec = &mut stored["spec"];
+        spec["mac"] = json!(wanted.spec.mac);
+        spec["interfaceName"] = json!(wanted.spec.interface_name);
+        spec["profiles"] = json!(wanted.spec.profiles);
+        context.client.update(stored, Labels::Replace)?;
     }
     let judged = context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface);
     judged.map_err(Error::Gate)?;
@@ -104,10 +111,10 @@ fn attach(
     let (attachment, created) = beside(|| pair.create(pod), || addresses(context, request, identity));
     let (attachment, mut created) = (attachment?, created?);
     let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
-    let wiring = wiring(request, pair, &addresses, routes(request, &attachment, &addresses));
+    let wiring = wiring(request, pair, &addresses, routes(request, &attachment.routes, &addresses));
     let attached =
         Attached { interface: &wiring.pair.host_interface, mac: created.mac, addresses: &addresses };
-    let object = endpoint(identity, &request.config, &attached);
+    let object = endpoint(identity, &request.config, &attached)?;
     let (stored, dressed) =
         beside(|| wiring.dress(&mut created, pod), || store(context.client, identity, object, before));
     stored?;
@@ -267,10 +274,10 @@ fn parse_addresses(annotation: &str, text: &str) -> Result<Vec<IpAddr>> {
 }
 
 /// What the pod's routes lead to: what another IPAM gave, or the default routes; both on request.
-fn routes(request: &Request, attachment: &Attachment, addresses: &[IpAddr]) -> Vec<IpNet> {
+fn routes(request: &Request, given: &[Route], addresses: &[IpAddr]) -> Vec<IpNet> {
     let given: Vec<IpNet> = match request.config.ipam.plugin_type.as_str() {
         CALICO_IPAM => Vec::new(),
-        _ => attachment.routes.iter().map(|route| route.destination).collect(),
+        _ => given.iter().map(|route| route.destination).collect(),
     };
     let mut routes = if given.is_empty() || request.config.include_default_routes {
         default_routes(addresses)
@@ -280,6 +287,12 @@ fn routes(request: &Request, attachment: &Attachment, addresses: &[IpAddr]) -> V
     routes.extend(given);
     routes.dedup();
     routes
+}
+
+/// The same when only the configuration is at hand: other IPAM plugins give the routes that stand in it.
+pub(super) fn configured_routes(request: &Request, addresses: &[IpAddr]) -> Result<Vec<IpNet>> {
+    let configured = json!({ "routes": request.raw["ipam"]["routes"] });
+    Ok(routes(request, &Attachment::parse(&configured)?.routes, addresses))
 }
 
 pub(super) fn pair(request: &Request, identity: &Identity) -> Result<Pair> {

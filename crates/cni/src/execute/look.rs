@@ -1,10 +1,9 @@
 //! CHECK and STATUS: only looking.
 
 use super::Context;
-use super::add::{CALICO_IPAM, delegated_config, pair, wiring};
+use super::add::{CALICO_IPAM, configured_routes, delegated_config, pair, wiring};
 use crate::endpoint::addresses_of;
 use crate::request::{Command, Request};
-use crate::wiring::default_routes;
 use crate::{Error, Result, delegate};
 use tortie_netlink::Namespace;
 
@@ -26,8 +25,7 @@ pub(super) fn check(context: &Context<'_>, request: &Request, pod: &Namespace) -
     }
     let addresses = addresses_of(&found);
     let ours = request.config.ipam.plugin_type == CALICO_IPAM;
-    let routes =
-        if ours || request.config.include_default_routes { default_routes(&addresses) } else { Vec::new() };
+    let routes = configured_routes(request, &addresses)?;
     faults.extend(wiring(request, pair(request, &identity)?, &addresses, routes).faults(pod)?);
     if !ours {
         let raw = delegated_config(context, request, &identity.node)?;

@@ -350,6 +350,34 @@ fn a_requested_address_is_given_and_a_taken_one_refused() {
 }
 
 #[test]
+fn annotations_give_floating_addresses_and_source_prefixes_if_they_can_be_read() {
+    let (host, pod) = (Host::new(), mk_namespace());
+    let mut add = Call::add(&pod);
+    add.config["args"]["cni"]["annotations"] = json!({
+        "cni.projectcalico.org/floatingIPs": "[\"203.0.113.4\"]",
+        "cni.projectcalico.org/allowedSourcePrefixes": "[\"10.9.0.0/24\"]",
+    });
+    add.config["args"]["cni"]["ports"] = json!([{ "name": "http", "port": 80 }]);
+    add.config["args"]["cni"]["serviceAccountName"] = json!("front");
+    let (reply, error) = host.call(&add);
+    assert_eq!(
+        (reply.exit, error["msg"].as_str()),
+        (1, Some("requested feature is not enabled: floating_ips"))
+    );
+    assert_eq!((host.used(), host.interfaces().len()), (0, 0));
+    add.config["feature_control"] = json!({ "floating_ips": true });
+    assert_eq!(host.call(&add).0.exit, 0);
+    let endpoint = host.endpoints().remove(0);
+    let own = endpoint["spec"]["ipNetworks"][0].as_str().unwrap().split('/').next().unwrap();
+    assert_eq!(endpoint["spec"]["ipNATs"], json!([{ "internalIP": own, "externalIP": "203.0.113.4" }]));
+    assert_eq!(endpoint["spec"]["allowSpoofedSourcePrefixes"], json!(["10.9.0.0/24"]));
+    assert_eq!(endpoint["spec"]["profiles"], json!(["kns.shop", "ksa.shop.front"]));
+    assert_eq!(endpoint["metadata"]["labels"]["projectcalico.org/serviceaccount"], "front");
+    let port = json!([{ "name": "http", "protocol": "TCP", "port": 80, "hostPort": 0, "hostIP": "" }]);
+    assert_eq!(endpoint["spec"]["ports"], port);
+}
+
+#[test]
 fn nothing_is_done_while_the_datastore_is_not_ready() {
     let (host, pod) = (Host::new(), mk_namespace());
     host.set_ready(false);
@@ -392,6 +420,12 @@ fn the_real_host_local_plugin_gives_addresses_and_routes() {
     assert_eq!(result["ips"], json!([{ "address": "10.99.0.2/32" }]));
     assert_eq!(routes(&pod), ["10.0.0.0/8 via 169.254.1.1 0", "169.254.1.1/32 link 0"]);
     assert!(data.join("net1/10.99.0.2").exists());
+    // CHECK and a second ADD know these routes, with the interface there or lost.
+    assert_eq!(host.call(&add.command("CHECK")).1, Value::Null);
+    let mut links = Rtnetlink::open_in(&host.namespace).unwrap();
+    links.delete_link(tortie_netlink::rtnetlink::LinkRef::Name(&interface(&result))).unwrap();
+    assert_eq!(host.call(&add).0.exit, 0);
+    assert_eq!(routes(&pod), ["10.0.0.0/8 via 169.254.1.1 0", "169.254.1.1/32 link 0"]);
     assert_eq!(host.call(&add.command("DEL")).0.exit, 0);
     assert!(!data.join("net1/10.99.0.2").exists());
     add.config["include_default_routes"] = json!(true);
