@@ -21,10 +21,8 @@ pub struct Fault {
     /// The field, `spec.ingress[0].source.nets[1]`; empty for the document itself.
     pub field: String,
     /// What was found there.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub found: String,
     /// What was expected there.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub expected: String,
 }
 
@@ -73,7 +71,9 @@ impl fmt::Display for Fault {
             write!(formatter, "{}: ", self.field)?;
         }
         formatter.write_str(&self.message)?;
-        match (self.found.is_empty(), self.expected.is_empty()) {
+        // Where Calico's words say what was expected, once is enough.
+        let said = self.expected.is_empty() || self.message.contains(&self.expected);
+        match (self.found.is_empty(), said) {
             (true, true) => Ok(()),
             (false, true) => write!(formatter, " (found {})", self.found),
             (true, false) => write!(formatter, " (expected {})", self.expected),

@@ -13,7 +13,13 @@ fn messages(kind: &str, name: &str, spec: &str) -> Vec<String> {
         format!("apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n");
     let decoded = check(decode(&text), "default");
     let faults = decoded.faults.iter().chain(decoded.documents.iter().flat_map(|document| &document.faults));
-    faults.map(|fault| fault.message.clone()).collect()
+    faults
+        .map(|fault| {
+            let blank = fault.found.is_empty() || fault.expected.is_empty() || fault.field.is_empty();
+            assert!(!blank && fault.line > 0, "{fault:?}");
+            fault.message.clone()
+        })
+        .collect()
 }
 
 /// Kind, name, a spec that is refused, the message, a spec that is taken.

@@ -65,7 +65,9 @@ pub fn decode(text: &str) -> Decoded {
     let (nodes, errors) = tree::read(text);
     let mut decoded = Decoded::default();
     for error in errors {
-        decoded.faults.push(Fault::new("", format!("error converting YAML to JSON: {error}")).at(error.mark));
+        let line = text.lines().nth(error.mark.line.saturating_sub(1)).unwrap_or_default().trim();
+        let fault = Fault::new("", format!("error converting YAML to JSON: {error}")).at(error.mark);
+        decoded.faults.push(fault.found(format!("{line:?}")).expected("YAML"));
     }
     for node in &nodes {
         collect(node, String::new(), None, &mut decoded.documents);

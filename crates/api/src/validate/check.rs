@@ -70,7 +70,9 @@ impl Check {
             let named_by_go = matches!(self, Self::Tag(..) | Self::Bounds(..));
             let name = if named_by_go { go_field(field) } else { path.to_owned() };
             let message = format!("error with field {name} = '{}' ({reason})", plain(value));
-            faults.push(Fault::new(path, message).found(plain(value)).expected(expected));
+            let found =
+                Some(plain(value)).filter(|found| !found.is_empty()).unwrap_or_else(|| "nothing".to_owned());
+            faults.push(Fault::new(path, message).found(found).expected(expected));
         }
     }
 

@@ -75,7 +75,7 @@ fn name(kind: Kind, metadata: View<'_>, faults: &mut Vec<Fault>) {
 }
 
 fn blame(path: &str, field: &str, found: &str, reason: &str) -> Fault {
-    Fault::new(path, format!("error with field {field} = '{found}' ({reason})")).found(found)
+    Fault::new(path, format!("error with field {field} = '{found}' ({reason})")).found(found).expected(reason)
 }
 
 /// Kubernetes' form of a label's name: an optional DNS subdomain and `/`, then at most 63 characters.

@@ -103,7 +103,10 @@ fn conversion_faults(kind: Kind, json: &Value) -> Vec<Fault> {
             Err(error) => Some(error.to_string()),
         }
     };
-    error.into_iter().map(|error| Fault::new("spec", error)).collect()
+    let found = shorten(&json.get("spec").map(Value::to_string).unwrap_or_default());
+    let fault =
+        |error| Fault::new("spec", error).found(&found).expected("rules that can be kept in Calico's form");
+    error.into_iter().map(fault).collect()
 }
 
 /// Whether Calico has a schema for the kind. Those without one never are custom resources of
@@ -157,12 +160,39 @@ impl Walker<'_> {
         let rules = RULES.iter().filter(|rule| self.schema && rule.of.contains(&shape.go_name));
         for rule in rules.filter(|rule| !(rule.holds)(object)) {
             let field = if path.is_empty() { "spec" } else { path };
-            self.faults.push(Fault::new(field, format!("error with field {field} ({})", rule.message)));
+            let message = format!("error with field {field} ({})", rule.message);
+            let found = named_fields(object, rule.message);
+            self.faults.push(Fault::new(field, message).found(found).expected(rule.message));
         }
         let mut report = Report { path, faults: self.faults };
         structs::run(shape.go_name, object, &mut report);
         if shape.go_name == "RuleMetadata" {
             metadata::rule_metadata(object, &mut report);
         }
+    }
+}
+
+/// The fields of an object that a message names, with their values; all of them if it names none.
+fn named_fields(object: View<'_>, message: &str) -> String {
+    let message = message.to_lowercase();
+    let words: Vec<_> = message.split(|character: char| !character.is_alphanumeric()).collect();
+    let line = |fields: Vec<(&String, &Value)>| {
+        let fields: Vec<_> =
+            fields.into_iter().map(|(name, value)| format!("{name}: {}", check::plain(value))).collect();
+        shorten(&fields.join(", "))
+    };
+    let named = object.0.iter().filter(|(name, _)| words.contains(&name.to_lowercase().as_str()));
+    match line(named.collect()) {
+        none if none.is_empty() => line(object.0.iter().collect()),
+        some => some,
+    }
+}
+
+/// At most 200 characters.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None if text.is_empty() => "nothing".to_owned(),
+        None => text.to_owned(),
     }
 }

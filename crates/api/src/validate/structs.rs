@@ -29,7 +29,8 @@ impl Report<'_> {
         let last = path.rsplit('.').next().unwrap_or_default();
         let name = go_field(last.split('[').next().unwrap_or_default());
         let message = format!("error with field {name} = '{found}' ({reason})");
-        self.faults.push(Fault::new(&path, message).found(found).expected(""));
+        let found = if found.is_empty() { "nothing" } else { found };
+        self.faults.push(Fault::new(&path, message).found(found).expected(reason));
     }
 }
 
