@@ -339,7 +339,7 @@ fn typed_objects_and_kubernetes_kinds_go_the_same_way() {
     assert_eq!(
         comparable(json),
         json!({"kind": "Namespace", "apiVersion": "v1",
-        "metadata": {"name": "prod", "labels": {"env": "p"}}})
+        "metadata": {"name": "prod", "labels": {"env": "p", "kubernetes.io/metadata.name": "prod"}}})
     );
 }
 
@@ -366,6 +366,10 @@ fn writers_without_a_resource_version_all_get_through() {
 fn an_object_that_is_not_json_is_named() {
     let Fixture { client, store, _directory } = mk_fixture();
     store.put(&keys::resource(&policy_key("p")), b"{oops").unwrap();
+    client.create(mk_policy("q", json!({}))).unwrap();
+    let listed = client.list(Kind::NetworkPolicy, None).unwrap();
+    assert_eq!(listed.items.len(), 1, "the others are not held up");
+    assert!(matches!(listed.unreadable.as_slice(), [Error::Unreadable { .. }]));
     let error = client.get(&policy_key("p")).unwrap_err();
     assert!(
         matches!(&error, Error::Unreadable { key, .. } if key.ends_with("/networkpolicies/prod/p")),

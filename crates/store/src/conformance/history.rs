@@ -74,8 +74,8 @@ fn model(backend: &dyn Backend) {
     let start = store.put("/start", b"").unwrap();
     model.note(Change::Put(store.get("/start").unwrap().unwrap()));
     let mut oldest = start;
-    for round in 0..6 {
-        for _ in 0..60 {
+    for round in 0..5 {
+        for _ in 0..40 {
             step(store, &mut model, &mut dice);
         }
         let current = store.revision().unwrap();
@@ -101,7 +101,7 @@ fn model(backend: &dyn Backend) {
             }
         }
         // Not all of it, so that the next round walks over the seam.
-        let upto = Revision(oldest.0 + u64::try_from(dice.roll(70)).unwrap()).min(current);
+        let upto = Revision(oldest.0 + u64::try_from(dice.roll(50)).unwrap()).min(current);
         store.compact(upto).unwrap();
         oldest = oldest.max(upto);
         assert_eq!(store.list(&List::prefix("")).unwrap().items, model.state(current, ""));

@@ -28,12 +28,14 @@ pub use metadata::Labels;
 const ATTEMPTS: usize = 100;
 
 /// All objects of a kind.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Objects {
     /// The revision of which this is the state.
     pub revision: Revision,
     /// The objects, sorted by namespace and name.
     pub items: Vec<Value>,
+    /// What is stored there but is no object, an [`Error::Unreadable`] each; the others are not held up by it.
+    pub unreadable: Vec<Error>,
 }
 
 /// Objects on a datastore. Clones share it.
@@ -99,24 +101,27 @@ impl Client {
     /// All objects of a kind, of one namespace or of all.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] if one of them is no object.
+    /// Those of the datastore.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Objects> {
         let prefix = match namespace {
             Some(namespace) => keys::namespace_prefix(kind, namespace),
             None => keys::kind_prefix(kind),
         };
         let listing = self.store.list_all(&prefix)?;
-        let mut items = Vec::with_capacity(listing.items.len());
+        let (mut items, mut unreadable) = (Vec::with_capacity(listing.items.len()), Vec::new());
         if kind == Kind::Profile {
             items.push(default_allow_profile());
         }
         for kv in &listing.items {
             // A key of another shape under the kind's prefix is nobody's object.
             if let Some(id) = keys::parse_resource(&kv.key) {
-                items.push(read(&id, &kv.value, kv.revision)?);
+                match read(&id, &kv.value, kv.revision) {
+                    Ok(object) => items.push(object),
+                    Err(error) => unreadable.push(error),
+                }
             }
         }
-        Ok(Objects { revision: listing.revision, items })
+        Ok(Objects { revision: listing.revision, items, unreadable })
     }
 
     /// Create an object and return it as it is stored, with its resource version. Of the metadata, name, namespace,
@@ -246,8 +251,11 @@ impl Client {
         &self,
         namespace: Option<&str>,
     ) -> Result<Vec<Object<S>>> {
-        let objects = self.list(S::KIND, namespace)?;
-        objects.items.into_iter().map(|object| typed(&Client::key_of(&object)?, object)).collect()
+        let Objects { revision: _, items, unreadable } = self.list(S::KIND, namespace)?;
+        if let Some(error) = unreadable.into_iter().next() {
+            return Err(error);
+        }
+        items.into_iter().map(|object| typed(&Client::key_of(&object)?, object)).collect()
     }
 
     /// An object with a type as JSON, for the calls that write.

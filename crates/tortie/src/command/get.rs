@@ -44,13 +44,13 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let items =
         objects::items(common, Some(named)).map_err(|failure| failure.during("failed to get resources"))?;
     let client = objects::open(&common.config)?;
-    let mut shown = Vec::new();
+    let (mut shown, mut unreadable) = (Vec::new(), Vec::new());
     let outcome = objects::for_each(common, items, *all_namespaces, |item| {
         if *all_namespaces && !item.id().name.is_empty() {
             let message = "cannot use --all-namespace flag for getting a single resource".to_owned();
             return Err(Refusal { message, places: Vec::new() });
         }
-        let mut found = get_or_list(&client, item)?;
+        let mut found = get_or_list(&client, item, &mut unreadable)?;
         if let (Shown::Object { object, .. }, true) = (&mut found, *export && !named.names.is_empty()) {
             strip(object);
         }
@@ -58,16 +58,20 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
         Ok(Value::Null)
     });
     format.print(&client, &shown).map_err(Failure::Command)?;
-    if outcome.errors.is_empty() { Ok(()) } else { Err(Failure::Command(outcome.errors.join("\n"))) }
+    let errors: Vec<String> =
+        outcome.errors.into_iter().chain(unreadable.iter().map(Error::to_string)).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Failure::Command(errors.join("\n"))) }
 }
 
-fn get_or_list(client: &Client, item: &Item) -> Result<Shown, Error> {
+/// What `item` asks for. What of a list can't be read is added to `unreadable`.
+fn get_or_list(client: &Client, item: &Item, unreadable: &mut Vec<Error>) -> Result<Shown, Error> {
     let id = item.id();
     if !id.name.is_empty() {
         return Ok(Shown::Object { kind: item.kind, object: client.get(&id)? });
     }
     let namespace = (!id.namespace.is_empty()).then_some(&*id.namespace);
-    let Objects { revision, mut items } = client.list(item.kind, namespace)?;
+    let Objects { revision, mut items, unreadable: faulty } = client.list(item.kind, namespace)?;
+    unreadable.extend(faulty);
     if item.kind == Kind::Tier {
         // Tiers without an order come last.
         let order = |tier: &Value| tier["spec"]["order"].as_f64().unwrap_or(f64::INFINITY);
