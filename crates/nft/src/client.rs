@@ -154,6 +154,18 @@ impl Client {
         self.of_table(NFT_MSG_GETRULE, NFTA_RULE_TABLE, id, "rules", ListedRule::read)
     }
 
+    /// The rules of one chain, in order; none if the chain is not there.
+    pub fn rules_of(&mut self, id: &TableId, chain: &str) -> Result<Vec<ListedRule>> {
+        let attempt = format!("list rules of chain {chain} (table {id})");
+        let fill = |encoder: &mut Encoder| {
+            encoder.put_text(NFTA_RULE_TABLE, &id.name);
+            encoder.put_text(NFTA_RULE_CHAIN, chain);
+        };
+        let found = self.list(NFT_MSG_GETRULE, id, &attempt, fill, ListedRule::read)?;
+        let ours = found.into_iter().filter(|(table, rule)| *table == id.name && rule.chain == chain);
+        Ok(ours.map(|(_, rule)| rule).collect())
+    }
+
     /// All sets and maps of the table, without elements.
     pub fn sets(&mut self, id: &TableId) -> Result<Vec<ListedSet>> {
         self.of_table(NFT_MSG_GETSET, NFTA_SET_TABLE, id, "sets", ListedSet::read)

@@ -10,11 +10,11 @@ use super::keys::{self, Placed, path_name};
 use super::layout::{Generation, Map, Shape};
 use super::{settings::TABLE_COMMENT_PREFIX, stack};
 use crate::Result;
-use crate::object::{Element, Rule, Set, Value};
+use crate::object::{Element, Set, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound;
-use tortie_dataplane::flat::EntryKey;
+use tortie_dataplane::flat::{EntryKey, StackChain, StackId};
 
 /// How the kernel differs from what this process put there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,9 +61,12 @@ impl Drift {
 /// Where the next slice of a check begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cursor {
-    /// Chains, rules, counters and the number of elements of each map.
+    /// The chains that do not depend on policy with their rules, the names of all others, counters, and the number of
+    /// elements of each map.
     #[default]
     Structure,
+    /// The rules of stacks after this one.
+    Stacks(Option<StackId>),
     /// Verdicts after this one.
     Entries(Option<EntryKey>),
     /// Addresses after this one.
@@ -80,6 +83,8 @@ impl Flat {
         let table = self.settings.table.clone();
         let mut drift = Drift::default();
         let result = self.compare_structure(&current, &mut drift).and_then(|()| {
+            let stacks = self.stack_chains(&current, None, usize::MAX);
+            self.compare_rules(stacks.iter().map(|(_, chain)| chain), &mut drift)?;
             for (map, expected) in self.elements_by_map(&current)? {
                 let name = map.name(current.generation);
                 let (_, found) = self.client.stable(&name, |client| client.elements(&table, &name))?;
@@ -128,7 +133,14 @@ impl Flat {
         let (placed, next) = match *cursor {
             Cursor::Structure => {
                 self.compare_structure(current, &mut drift)?;
-                (Vec::new(), Cursor::Entries(None))
+                (Vec::new(), Cursor::Stacks(None))
+            }
+            Cursor::Stacks(after) => {
+                // A rule is about as much work as an element, and a stack has some twenty.
+                let part = self.stack_chains(current, after, (amount / 20).max(1));
+                self.compare_rules(part.iter().map(|(_, chain)| chain), &mut drift)?;
+                let last = part.last().map(|(id, _)| *id);
+                (Vec::new(), last.map_or(Cursor::Entries(None), |last| Cursor::Stacks(Some(last))))
             }
             Cursor::Entries(after) => {
                 let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
@@ -222,32 +234,29 @@ impl Flat {
     /// The table itself, chains with their rules, maps with their number of elements, counters.
     fn compare_structure(&mut self, current: &Current, drift: &mut Drift) -> Result<()> {
         let table = self.settings.table.clone();
-        let (_, (found, chains, rules, sets, counters)) = self.client.stable("the flat table", |client| {
+        let (_, (found, chains, sets, counters)) = self.client.stable("the flat table", |client| {
             let found = client.table(&table)?;
-            let (chains, rules) = (client.chains(&table)?, client.rules(&table)?);
-            Ok((found, chains, rules, client.sets(&table)?, client.counters(&table)?))
+            Ok((found, client.chains(&table)?, client.sets(&table)?, client.counters(&table)?))
         })?;
         let comment = found.and_then(|table| table.comment).unwrap_or_default();
         if !comment.starts_with(TABLE_COMMENT_PREFIX) {
             drift.missing(|| format!("table {table}"));
         }
         let relevant = |name: &str| Generation::of(name).is_none_or(|of| of == current.generation);
-        let mut rules_of: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
-        for listed in rules {
-            rules_of.entry(listed.chain).or_default().push(listed.rule);
-        }
-        let expected = self.expected_chains(current);
-        for (chain, rules) in &expected {
-            if !chains.contains(chain) {
-                drift.missing(|| format!("chain {}", chain.name));
-            } else if rules_of.get(&chain.name).map_or(&[][..], Vec::as_slice) != rules.as_slice() {
-                drift.different(|| format!("rules of chain {}", chain.name));
+        let fixed = self.fixed_chains(current);
+        let missing = fixed.iter().filter(|(chain, _)| !chains.contains(chain));
+        missing.for_each(|(chain, _)| drift.missing(|| format!("chain {}", chain.name)));
+        self.compare_rules(fixed.iter().filter(|(chain, _)| chains.contains(chain)), drift)?;
+        let present: BTreeSet<&str> = chains.iter().map(|chain| chain.name.as_str()).collect();
+        let mut names: BTreeSet<String> = fixed.into_iter().map(|(chain, _)| chain.name).collect();
+        for (id, stack) in &self.tables.stacks {
+            let name = keys::stack_name(stack.direction, *id, current.generation);
+            if !present.contains(name.as_str()) {
+                drift.missing(|| format!("chain {name}"));
             }
+            names.insert(name);
         }
-        let names: BTreeSet<&str> = expected.iter().map(|(chain, _)| chain.name.as_str()).collect();
-        for chain in
-            chains.iter().filter(|chain| relevant(&chain.name) && !names.contains(chain.name.as_str()))
-        {
+        for chain in chains.iter().filter(|chain| relevant(&chain.name) && !names.contains(&chain.name)) {
             drift.surplus(|| format!("chain {}", chain.name));
         }
         let expected: BTreeMap<String, (Set, u32)> = Map::all()
@@ -286,18 +295,46 @@ impl Flat {
         Ok(())
     }
 
-    fn expected_chains(&self, current: &Current) -> Vec<Filled> {
+    /// Chains that are compared together: few, but for one for each logged path.
+    fn fixed_chains(&self, current: &Current) -> Vec<Filled> {
         let generation = current.generation;
         let mut expected = chains::base(&self.settings, Lead::To(generation));
         expected.extend(chains::generation(&self.settings, generation));
-        for (id, stack) in &self.tables.stacks {
-            let logs = self.logs(stack.default.path);
-            expected.push(stack::chain(*id, stack, logs, self.settings.log, generation));
-        }
         for (path, outcome) in &current.log_chains {
             expected.push(stack::log_chain(*path, *outcome, self.settings.log, generation));
         }
         expected
+    }
+
+    /// The chains of at most `amount` stacks after `after`.
+    fn stack_chains(
+        &self,
+        current: &Current,
+        after: Option<StackId>,
+        amount: usize,
+    ) -> Vec<(StackId, Filled)> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let stacks = self.tables.stacks.range(range).take(amount);
+        let chain = |(id, chain): (&StackId, &StackChain)| {
+            let logs = self.logs(chain.default.path);
+            (*id, stack::chain(*id, chain, logs, self.settings.log, current.generation))
+        };
+        stacks.map(chain).collect()
+    }
+
+    fn compare_rules<'c>(
+        &mut self,
+        expected: impl Iterator<Item = &'c Filled>,
+        drift: &mut Drift,
+    ) -> Result<()> {
+        let table = self.settings.table.clone();
+        for (chain, rules) in expected {
+            let found = self.client.rules_of(&table, &chain.name)?;
+            if !found.iter().map(|listed| &listed.rule).eq(rules) {
+                drift.different(|| format!("rules of chain {}", chain.name));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -373,6 +373,8 @@ fn neighbour_discovery_from_a_link_local_address_passes_and_other_link_local_pac
     let pod = &wiring.pods[0];
     run(&pod.namespace, "ip", &["-6", "route", "add", "fd99::/64", "via", "fe80::1", "dev", "eth0"]);
     run(&wiring.router, "ip", &["address", "add", "fd99::1/128", "dev", "lo"]);
+    // The kernel makes an IPv6 address a route later.
+    while !run(&wiring.router, "ip", &["-6", "route", "get", "fd99::1"]).contains("local") {}
     let mut sender = Sender::open(&pod.namespace);
     let (from, to) = ("fe80::77".parse().unwrap(), "fd99::1".parse().unwrap());
     for body in [Body::Icmp(135, 0), Body::Icmp(128, 0), Body::Udp(80)] {

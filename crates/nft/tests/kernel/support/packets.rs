@@ -87,7 +87,8 @@ impl Packet {
             sum += u32::from(number) + u32::try_from(body.len()).unwrap();
         }
         if let Some(at) = checksum_at {
-            let value = !fold(sum + ones(&body));
+            // Of UDP, zero would mean none.
+            let value = Some(!fold(sum + ones(&body))).filter(|value| *value != 0).unwrap_or(0xffff);
             body[at..at + 2].copy_from_slice(&value.to_be_bytes());
         }
         if protocol == 132 {
@@ -194,6 +195,18 @@ impl Catcher {
             seen.extend(numbers(&buffer[..length]));
         }
         seen.remove(&sentinel);
+        seen
+    }
+}
+
+impl Catcher {
+    /// The numbers of the packets that are there now.
+    pub fn waiting(&mut self) -> BTreeSet<u16> {
+        let mut seen = BTreeSet::new();
+        let mut buffer = [0u8; 4096];
+        while let Ok(length) = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            seen.extend(numbers(&buffer[..length]));
+        }
         seen
     }
 }

@@ -4,6 +4,8 @@
 //! has 10.66.0.1 and fd66::1. No packet leaves the namespaces.
 
 use super::namespace;
+use super::packets::{Body, Catcher, Packet, Sender};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use tortie_netlink::rtnetlink::link::{LinkRef, VethEnd, VethPair};
 use tortie_netlink::rtnetlink::route::Route;
@@ -116,5 +118,21 @@ fn wire(router: &OwnedNamespace, interface: &str, v4: &str, v6: &str) -> Pod {
             }
         })
         .unwrap();
-    Pod { namespace: pod, interface: interface.into(), v4, v6 }
+    let pod = Pod { namespace: pod, interface: interface.into(), v4, v6 };
+    warm(router, &pod);
+    pod
+}
+
+/// The kernel drops packets of a new link until a worker has attached its queue: sends until one comes, both ways.
+fn warm(router: &OwnedNamespace, pod: &Pod) {
+    let elsewhere: IpAddr = "10.64.0.1".parse().unwrap();
+    for (from, to, source, destination) in
+        [(router, &pod.namespace, elsewhere, pod.v4), (&pod.namespace, router, pod.v4, elsewhere)]
+    {
+        let (mut sender, mut catcher) = (Sender::open(from), Catcher::open(to));
+        let mut sent = BTreeSet::new();
+        while catcher.waiting().is_disjoint(&sent) {
+            sent.insert(sender.send(&Packet::new(source, destination, Body::Udp(9))));
+        }
+    }
 }
