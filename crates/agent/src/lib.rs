@@ -1,1 +1,23 @@
-//! The node agent: one writer to the kernel, closed first.
+//! The node agent: one per machine, the only writer of its policy tables.
+//!
+//! ```text
+//!  store::Sync ----> Event --.                        .--> nft::Flat   (Action::Install, Action::Apply)
+//!  CNI socket  ----> Event ---> core::Core --Action--+
+//!  monitors    ----> Input --'   calc, classify       '--> whoever waits (Action::Ready)
+//! ```
+//! [`core`] knows no socket, clock or thread: inputs and the time go in, actions come out.
+//! [`run`] is the loop around it; [`server`] and [`http`] are what others ask it by.
+
+pub mod config;
+pub mod core;
+mod error;
+pub mod http;
+pub mod ledger;
+mod log;
+mod monitors;
+pub mod protocol;
+pub mod run;
+pub mod server;
+pub mod status;
+
+pub use error::{Error, Result};

@@ -85,12 +85,23 @@ pub fn ask(stream: &mut UnixStream, call: &Call, pod: Option<BorrowedFd<'_>>) ->
     Ok(Reply { exit, stdout })
 }
 
-/// The agent's side: reads one call and the namespace that came with it. Blocks until the sender has closed its half;
-/// set a read timeout on a stream that isn't trusted to.
+/// The agent's side: reads one call and the namespace that came with it; see [`read_message`].
 ///
 /// # Errors
 /// [`Error::System`] or [`Error::Decode`]: close the stream.
 pub fn read_call(stream: &mut UnixStream) -> Result<(Call, Option<OwnedFd>)> {
+    let (message, pod) = read_message(stream)?;
+    let call = serde_json::from_slice(&message)
+        .map_err(|error| Error::Decode { what: "call", cause: error.to_string() })?;
+    Ok((call, pod))
+}
+
+/// The agent's side: reads whatever is asked, and the descriptor that came with it. Blocks until the sender has closed
+/// its half; set a read timeout on a stream that isn't trusted to.
+///
+/// # Errors
+/// [`Error::System`]: close the stream.
+pub fn read_message(stream: &mut UnixStream) -> Result<(Vec<u8>, Option<OwnedFd>)> {
     let failed = |error: std::io::Error| Error::system("read a call", error);
     let mut first = vec![0; 64 << 10];
     let mut rights = cmsg_space!([RawFd; 1]);
@@ -113,9 +124,7 @@ pub fn read_call(stream: &mut UnixStream) -> Result<(Call, Option<OwnedFd>)> {
     };
     first.truncate(length);
     stream.take(LIMIT).read_to_end(&mut first).map_err(failed)?;
-    let call = serde_json::from_slice(&first)
-        .map_err(|error| Error::Decode { what: "call", cause: error.to_string() })?;
-    Ok((call, fds.into_iter().next()))
+    Ok((first, fds.into_iter().next()))
 }
 
 /// The agent's side: the answer.

@@ -7,10 +7,15 @@ mod objects;
 mod output;
 mod settings;
 
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use tortie_cni::Plugin;
+use tortie_cni::plugin::Process;
+use tracing_subscriber::EnvFilter;
 
 /// Layer-3 networking, address management and network security.
 #[derive(Debug, Parser)]
@@ -21,6 +26,16 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // The log goes to standard error, which programs may read: only the agent tells more than warnings unasked.
+    let told = if std::env::args().nth(1).as_deref() == Some("agent") { "info" } else { "warn" };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("TORTIE_LOG").unwrap_or_else(|_| EnvFilter::new(told)))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    if let Some(plugin) = plugin() {
+        return call(plugin);
+    }
     let Arguments { command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
@@ -32,6 +47,40 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Which CNI plugin this process was called as, if it was: by its name, or by a runtime under any name.
+fn plugin() -> Option<Plugin> {
+    let name = std::env::args_os().next().map(PathBuf::from)?;
+    match name.file_name()?.to_str()? {
+        "calico" => Some(Plugin::Network),
+        "calico-ipam" => Some(Plugin::Ipam),
+        _ if std::env::var_os("CNI_COMMAND").is_some() => Some(Plugin::Network),
+        _ => None,
+    }
+}
+
+/// A call of a CNI runtime.
+fn call(plugin: Plugin) -> ExitCode {
+    let mut stdin = String::new();
+    if let Err(error) = std::io::stdin().read_to_string(&mut stdin) {
+        tracing::warn!(%error, "standard input is not text");
+    }
+    let environment = std::env::vars().collect();
+    if std::env::args().nth(1).as_deref() == Some("-t") {
+        return match tortie_cni::plugin::test_datastore(&environment, &stdin) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let reply = tortie_cni::plugin::run(&Process { plugin, environment, stdin });
+    if !reply.stdout.is_empty() {
+        println!("{}", reply.stdout);
+    }
+    ExitCode::from(reply.exit)
 }
 
 /// Says what is wrong with the command line: an unknown flag in the words of Calico's tools, whose users' scripts look for

@@ -4,7 +4,7 @@
 //! yet. Next hop: [`tortie_store::resources::Client`].
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -48,6 +48,11 @@ pub fn client(file: &Path) -> anyhow::Result<Client> {
         }
         Some(other) => bail!("DATASTORE_TYPE: found {other:?}, expected \"embedded\""),
     }
+}
+
+/// Where the agent of this machine answers.
+pub fn agent_socket() -> PathBuf {
+    std::env::var_os("TORTIE_SOCKET").map_or_else(|| tortie_agent::config::SOCKET.into(), PathBuf::from)
 }
 
 /// What a file says, under the names of the variables.

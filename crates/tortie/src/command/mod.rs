@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod agent;
 mod apply;
 mod convert;
 mod create;
@@ -9,6 +10,7 @@ mod get;
 pub mod input;
 mod replace;
 mod selector;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ use clap::{Subcommand, ValueEnum};
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Runs the node agent: policy of this machine's workloads in the kernel.
+    Agent(agent::Arguments),
     /// Creates objects, or updates those that exist.
     Apply(apply::Arguments),
     /// Creates objects that must not exist.
@@ -34,6 +38,8 @@ pub enum Command {
     Explain(explain::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
     Selector(selector::Arguments),
+    /// Shows what the agent of this machine holds, and what its rules counted.
+    Status(status::Arguments),
     /// Says everything that is wrong with files of objects. No store is needed.
     Validate(validate::Arguments),
 }
@@ -45,6 +51,7 @@ impl Command {
     /// What went wrong, for the user to read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Agent(arguments) => agent::run(arguments),
             Self::Apply(arguments) => Ok(apply::run(&arguments)),
             Self::Create(arguments) => Ok(create::run(&arguments)),
             Self::Replace(arguments) => Ok(replace::run(&arguments)),
@@ -53,6 +60,7 @@ impl Command {
             Self::Convert(arguments) => convert::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
+            Self::Status(arguments) => status::run(arguments),
             Self::Validate(arguments) => validate::run(arguments),
         }
     }

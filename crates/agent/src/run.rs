@@ -1,0 +1,470 @@
+//! The loop around [`Core`]: the one thread that writes to the kernel.
+//!
+//! First of all the closed table stands, before any route or neighbour could let a packet
+//! through. Then threads listen (store, links, table, log, socket, web) and this one acts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tortie_api::event::Event;
+use tortie_api::kind::Kind;
+use tortie_api::policy::Direction;
+use tortie_classify::lookup::{self, Detail};
+use tortie_dataplane::flat::{Op, Outcome as Verdicts, PathId, Step, Tables};
+use tortie_netlink::{nflog, sysctl};
+use tortie_nft::flat::{Closed, Count, Cursor, Flat, LogTarget, Settings as TableSettings};
+use tortie_store::{Datastore, sync::Feed};
+
+use crate::config::Settings;
+use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
+use crate::ledger::{Ledger, RuleName};
+use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
+use crate::status::{Counted, Done, EndpointStatus, Fault, PolicyStatus, RuleStatus, Sizes, Status};
+use crate::{Result, http, log, monitors, server};
+
+/// How often a part of the kernel's table is read back, and how many of its elements.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// See [`CHECK_EVERY`].
+const CHECK_AMOUNT: usize = 100;
+/// The longest sleep of the loop: how soon it sees that it has been asked to stop.
+const LONGEST_SLEEP: Duration = Duration::from_millis(200);
+/// How long the store's thread waits for changes before it looks whether anybody listens.
+const STORE_WAIT: Duration = Duration::from_secs(60);
+
+/// What the loop hears from the agent's threads.
+#[derive(Debug)]
+pub enum Heard {
+    /// The store has changed.
+    Events(Vec<Event>),
+    /// A CNI plugin has written this to the store; it waits until it is in force.
+    Written(Vec<Event>, Answer),
+    /// A link came, changed or went.
+    Link(String),
+    /// Any link may have.
+    AllLinks,
+    /// Somebody else changed the table.
+    Foreign(String),
+    /// A Log rule sent a packet.
+    Logged(nflog::Packet),
+    /// A command asks.
+    Question(Question, Answer),
+}
+
+/// How to answer whoever asked.
+pub struct Answer(Box<dyn FnOnce(Reply) + Send>);
+
+impl Answer {
+    /// Calls `give` with the reply, from the loop's thread: it must not block.
+    pub fn new(give: impl FnOnce(Reply) + Send + 'static) -> Self {
+        Self(Box::new(give))
+    }
+
+    fn give(self, reply: Reply) {
+        (self.0)(reply);
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Answer")
+    }
+}
+
+/// Runs the agent in the calling thread's network namespace until `stop`. What it put into the
+/// kernel stays and goes on judging.
+///
+/// # Errors
+/// What keeps it from starting. Later troubles are logged, counted and mended.
+pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -> Result<()> {
+    let mut driver = Flat::open(TableSettings {
+        interface_prefixes: settings.interface_prefixes.clone(),
+        endpoint_to_host: settings.endpoint_to_host,
+        log: settings.log,
+        owned: settings.owned,
+        ..TableSettings::default()
+    })?;
+    match driver.install_closed()? {
+        Closed::Installed => {
+            tracing::info!("closed: nothing passes to or from workloads until policy is known")
+        }
+        Closed::Judging => tracing::info!("the table of before goes on judging until policy is known"),
+    }
+    // Only now may packets be forwarded at all.
+    sysctl::write("net/ipv4/ip_forward", "1")?;
+    sysctl::write_if_present("net/ipv6/conf/all/forwarding", "1")?;
+
+    let (heard, hears) = channel();
+    monitors::links(heard.clone())?;
+    monitors::table(driver.monitor()?, heard.clone())?;
+    if let LogTarget::Group(group) = settings.log
+        && let Err(error) = monitors::logged(group, heard.clone())
+    {
+        tracing::warn!(%error, group, "Log rules count, but their packets are not written to the log");
+    }
+    http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
+    let socket = server::listen(&settings.socket)?;
+    server::serve(socket, Arc::clone(store), settings, heard.clone())?;
+    feed(Arc::clone(store), heard)?;
+
+    let mut agent = Agent {
+        core: Core::new(graph_config(&settings.node)),
+        driver,
+        ledger: Ledger::default(),
+        settings: settings.clone(),
+        waiting: BTreeMap::new(),
+        tickets: 0,
+        logged: 0,
+        cursor: Cursor::default(),
+        check_at: Instant::now() + CHECK_EVERY,
+    };
+    agent.run(&hears, stop);
+    drop(std::fs::remove_file(&settings.socket));
+    Ok(())
+}
+
+/// Tells the loop all that the store holds, and then what changes.
+fn feed(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<()> {
+    let mut feed = Feed::new(store);
+    monitors::spawn("store", move || {
+        let mut rest = Duration::from_millis(10);
+        loop {
+            match feed.next(STORE_WAIT) {
+                Ok(events) => {
+                    rest = Duration::from_millis(10);
+                    if !events.is_empty() && heard.send(Heard::Events(events)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the store does not answer; what is enforced stays enforced");
+                    std::thread::sleep(rest);
+                    rest = (rest * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The loop's state.
+struct Agent {
+    core: Core,
+    driver: Flat,
+    ledger: Ledger,
+    settings: Settings,
+    waiting: BTreeMap<Ticket, Answer>,
+    tickets: u64,
+    logged: u64,
+    cursor: Cursor,
+    check_at: Instant,
+}
+
+impl Agent {
+    fn run(&mut self, hears: &Receiver<Heard>, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            let due = [self.core.deadline(), self.driver.next_retirement()].into_iter().flatten().min();
+            let sleep =
+                due.map_or(LONGEST_SLEEP, |due| due.saturating_duration_since(now).min(LONGEST_SLEEP));
+            match hears.recv_timeout(sleep) {
+                Ok(heard) => self.on_heard(heard),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.drain(hears);
+            while let Some(action) = self.core.next(Instant::now()) {
+                self.act(action);
+                // What came meanwhile goes into the next commit, not after it.
+                self.drain(hears);
+            }
+            if self.driver.next_retirement().is_some_and(|due| due <= Instant::now())
+                && let Err(error) = self.driver.retire()
+            {
+                tracing::warn!(%error, "a table that is no longer used could not be deleted");
+            }
+            self.check();
+        }
+    }
+
+    /// Reads a part of the table back, when nothing else is to be done. What differs is put right.
+    fn check(&mut self) {
+        if self.check_at > Instant::now() || !self.core.is_ready() {
+            return;
+        }
+        self.check_at = Instant::now() + CHECK_EVERY;
+        match self.driver.check_slice(&mut self.cursor, CHECK_AMOUNT) {
+            Ok(drift) if drift.is_none() => {}
+            Ok(drift) => {
+                tracing::warn!(?drift, "the kernel's table is not as it was left: putting it right");
+                self.core.on_input(Input::Drift);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the kernel's table could not be read back");
+                self.core.on_input(Input::Drift);
+            }
+        }
+    }
+
+    fn drain(&mut self, hears: &Receiver<Heard>) {
+        while let Ok(heard) = hears.try_recv() {
+            self.on_heard(heard);
+        }
+    }
+
+    fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Events(events) => {
+                events.into_iter().for_each(|event| self.core.on_input(Input::Event(event)))
+            }
+            Heard::Written(events, answer) => {
+                events.into_iter().for_each(|event| self.core.on_input(Input::Event(event)));
+                self.wait(answer);
+            }
+            Heard::Link(name) => self.look_at(&name),
+            Heard::AllLinks => {
+                let names: Vec<Arc<str>> = self.driver.tables().endpoints.keys().cloned().collect();
+                names.iter().for_each(|name| self.look_at(name));
+            }
+            Heard::Foreign(change) => {
+                tracing::warn!(change, "another process changed our table: putting it back");
+                self.core.on_input(Input::Drift);
+            }
+            Heard::Logged(packet) => self.log(&packet),
+            Heard::Question(question, answer) => match question {
+                Question::Status => {
+                    let status = self.status();
+                    answer.give(Reply::Status(Box::new(status)));
+                }
+                Question::Judge { source, destination, protocol, port, icmp } => {
+                    let detail = match (port, icmp) {
+                        (Some(port), _) => Detail::Port(port),
+                        (None, Some((icmp_type, code))) => Detail::Icmp { icmp_type, code },
+                        (None, None) => Detail::Nothing,
+                    };
+                    answer.give(Reply::Verdict(Box::new(self.judge(source, destination, protocol, detail))));
+                }
+                Question::Settle => self.wait(answer),
+            },
+        }
+    }
+
+    fn wait(&mut self, answer: Answer) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiting.insert(ticket, answer);
+        self.core.on_input(Input::Wait(ticket));
+    }
+
+    /// An interface came, changed or went: its index may be another one.
+    fn look_at(&mut self, interface: &str) {
+        if let Err(error) = self.driver.interface_changed(interface) {
+            tracing::warn!(%error, interface, "an interface could not be taken in");
+            self.core.on_input(Input::Drift);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        let done = match action {
+            Action::Install(tables) => self.install(tables),
+            Action::Apply(step) => self.apply(&step),
+            Action::Ready(tickets) => {
+                for answer in tickets.iter().filter_map(|ticket| self.waiting.remove(ticket)) {
+                    answer.give(Reply::Settled);
+                }
+                return;
+            }
+        };
+        let outcome = match done {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                tracing::error!(%error, "the kernel refused; trying again from the start");
+                Outcome::Failed
+            }
+        };
+        self.core.on_done(Instant::now(), outcome);
+    }
+
+    fn install(&mut self, tables: Tables) -> Result<()> {
+        // What goes with the old tables has counted, too.
+        let counts = self.driver.counts().unwrap_or_default();
+        let gone: Vec<PathId> =
+            self.driver.tables().paths.keys().filter(|id| !tables.paths.contains_key(id)).copied().collect();
+        for (id, path) in &tables.paths {
+            self.ledger.add_path(*id, path, self.core.classifier());
+        }
+        self.driver.install(tables)?;
+        for id in gone {
+            self.ledger.remove_path(id, counts.get(&id).copied().unwrap_or_default());
+        }
+        let sizes = self.core.classifier().sizes();
+        tracing::info!(
+            endpoints = sizes.endpoints,
+            stacks = sizes.stacks,
+            classes = sizes.classes,
+            entries = sizes.entries,
+            "policy is in force"
+        );
+        Ok(())
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<()> {
+        for op in &step.ops {
+            if let Op::AddPath(id, path) = op {
+                self.ledger.add_path(*id, path, self.core.classifier());
+            }
+        }
+        let applied = self.driver.apply(step)?;
+        for (id, last) in applied.final_counts {
+            self.ledger.remove_path(id, last);
+        }
+        if applied.regenerated {
+            tracing::info!("the tables were put in place anew: a map had to grow, or the kernel had drifted");
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, packet: &nflog::Packet) {
+        self.logged += 1;
+        let rules = self.driver.logged_path(&packet.prefix).and_then(|path| {
+            let path_rules = self.driver.tables().paths.get(&path)?;
+            let classifier = self.core.classifier();
+            Some(path_rules.logged.iter().map(|rule| RuleName::of(*rule, classifier)).collect::<Vec<_>>())
+        });
+        tracing::info!(target: "packet", "{}", log::line(&self.settings.log_prefix, &rules.unwrap_or_default(), packet));
+    }
+
+    /// The tables' verdict, as a packet of this node's endpoints would meet it.
+    fn judge(&self, source: IpAddr, destination: IpAddr, protocol: u8, detail: Detail) -> TableVerdict {
+        let tables = self.driver.tables();
+        let side = |direction, own, other| {
+            let (key, endpoint) = self
+                .core
+                .classifier()
+                .endpoints()
+                .iter()
+                .find(|(_, endpoint)| endpoint.addresses.contains(&own))?;
+            let packet = lookup::Packet { own, other, protocol, detail };
+            let verdict = lookup::judge(tables, &endpoint.interface, direction, &packet)?;
+            let rules = self.ledger.rules(verdict.path)?;
+            let (rule, passed) = rules.split_last()?;
+            let action = match verdict.outcome {
+                Verdicts::Allow => "allow",
+                Verdicts::Deny => "deny",
+            };
+            Some(SideVerdict {
+                endpoint: key.full_name(),
+                action: action.to_owned(),
+                rule: rule.clone(),
+                passed: passed.to_vec(),
+            })
+        };
+        TableVerdict {
+            egress: side(Direction::Egress, source, destination),
+            ingress: side(Direction::Ingress, destination, source),
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        let counts = self.driver.counts().unwrap_or_else(|error| {
+            tracing::warn!(%error, "counters could not be read");
+            BTreeMap::new()
+        });
+        let drops = self.driver.drops().unwrap_or_default();
+        let classifier = self.core.classifier();
+        self.ledger.retain(|rule| {
+            classifier.policies().any(|(_, policy)| rule.is_of(&policy.key))
+                || rule.policy == crate::ledger::PROFILES
+        });
+        let totals = self.ledger.totals(&counts);
+        let sizes = classifier.sizes();
+        let name = |id: &_| {
+            classifier.policy(*id).map(|policy| format!("{}|{}", policy.tier, policy.key.full_name()))
+        };
+        let stack = |stack: &tortie_dataplane::policy::Stack| {
+            let ids = stack.tiers.iter().flat_map(|tier| &tier.policies).chain(&stack.profiles);
+            ids.filter_map(name).collect::<Vec<_>>()
+        };
+        let endpoints = classifier.endpoints().iter().map(|(key, endpoint)| EndpointStatus {
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            interface: endpoint.interface.to_string(),
+            addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
+            ingress: stack(&endpoint.ingress),
+            egress: stack(&endpoint.egress),
+        });
+        let mut policies: Vec<PolicyStatus> = classifier
+            .policies()
+            .map(|(_, policy)| PolicyStatus {
+                kind: policy.key.kind.qualified_name().to_owned(),
+                name: policy.key.full_name(),
+                tier: policy.tier.to_string(),
+                rules: rules_of(&totals, |rule| rule.is_of(&policy.key)),
+            })
+            .collect();
+        policies.push(PolicyStatus {
+            kind: Kind::Profile.name().to_owned(),
+            name: crate::ledger::PROFILES.to_owned(),
+            tier: crate::ledger::PROFILES.to_owned(),
+            rules: rules_of(&totals, |rule| rule.policy == crate::ledger::PROFILES),
+        });
+        policies.sort_by(|one, other| {
+            (&one.tier, &one.name, &one.kind).cmp(&(&other.tier, &other.name, &other.kind))
+        });
+        Status {
+            node: self.settings.node.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            in_sync: self.core.is_in_sync(),
+            ready: self.core.is_ready(),
+            table_owned: self.driver.is_owned(),
+            sizes: Sizes {
+                classes: sizes.classes,
+                prefixes: sizes.prefixes,
+                l4: sizes.l4,
+                stacks: sizes.stacks,
+                entries: sizes.entries,
+                paths: sizes.paths,
+            },
+            endpoints: endpoints.collect(),
+            policies,
+            faults: self.faults(),
+            drops: drops
+                .into_iter()
+                .map(|(reason, Count { packets, bytes })| (reason.to_owned(), Counted { packets, bytes }))
+                .collect(),
+            done: Done::of(self.core.counts(), self.logged),
+        }
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let unreadable = self.core.unreadable().iter().map(|(key, unreadable)| Fault {
+            kind: key.kind.qualified_name().to_owned(),
+            name: key.full_name(),
+            effect: if key.kind.is_policy() { "denies what it selects" } else { "is passed over" }.to_owned(),
+            error: unreadable.error.clone(),
+        });
+        let not_enforced = self.core.classifier().policies().filter_map(|(_, policy)| {
+            Some(Fault {
+                kind: policy.key.kind.qualified_name().to_owned(),
+                name: policy.key.full_name(),
+                effect: "denies in its place".to_owned(),
+                error: policy.not_enforced.as_ref()?.to_string(),
+            })
+        });
+        let mut faults: Vec<Fault> = unreadable.collect();
+        for fault in not_enforced {
+            if !faults.iter().any(|known| known.kind == fault.kind && known.name == fault.name) {
+                faults.push(fault);
+            }
+        }
+        faults
+    }
+}
+
+fn rules_of(totals: &BTreeMap<RuleName, Count>, of: impl Fn(&RuleName) -> bool) -> Vec<RuleStatus> {
+    totals.iter().filter(|(rule, _)| of(rule)).map(RuleStatus::from).collect()
+}
