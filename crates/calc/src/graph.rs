@@ -23,6 +23,7 @@ use crate::book::{Book, PolicySlot};
 use crate::compile::{Compiled, Compiler};
 use crate::expression::Expressions;
 use crate::inheritance::{Inheritance, ProfileSlot};
+use crate::label::Collector;
 use crate::local::Locals;
 use crate::membership::{Membership, Reader};
 use crate::parse::Parser;
@@ -64,6 +65,9 @@ pub struct Graph {
     pub(crate) touched_profiles: BTreeSet<ProfileSlot>,
     /// Objects that can't be used as they are, and why.
     pub(crate) problems: BTreeMap<ResourceKey, Box<str>>,
+    /// Where labels and places are put together, to be used again.
+    pub(crate) labels: Collector,
+    pub(crate) place: Vec<u8>,
     pub(crate) ids: u32,
     pub(crate) in_sync: bool,
 }
@@ -100,6 +104,8 @@ impl Graph {
             touched: BTreeSet::new(),
             touched_profiles: BTreeSet::new(),
             problems: BTreeMap::new(),
+            labels: Collector::default(),
+            place: Vec::new(),
             ids: 0,
             in_sync: false,
         }

@@ -24,11 +24,22 @@ pub(crate) struct GroupId(u32);
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     key: GroupKey,
+    place: Place,
     inherited: LabelList,
     items: RoaringBitmap,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+/// What puts an item into a group, as it is written in objects: each text with its length before
+/// it. Found by it, a group costs no symbols.
+pub(crate) type Place = Box<[u8]>;
+
+/// Writes a text of a [`Place`].
+pub(crate) fn write_place(place: &mut Vec<u8>, text: &str) {
+    place.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    place.extend(text.as_bytes());
+}
+
+#[derive(Debug, Default)]
 struct GroupKey {
     profiles: Box<[ProfileSlot]>,
     forced: LabelList,
@@ -55,7 +66,7 @@ impl Group {
 #[derive(Default)]
 pub(crate) struct Inheritance {
     groups: Vec<Group>,
-    by_key: FxHashMap<GroupKey, GroupId>,
+    by_place: FxHashMap<Place, GroupId>,
     free: Vec<GroupId>,
     profiles: FxHashMap<ProfileSlot, ProfileLabels>,
     dirty: FxHashSet<GroupId>,
@@ -76,24 +87,38 @@ pub(crate) struct GroupChange {
 }
 
 impl Inheritance {
-    /// Adds an item to the group of those with the same profiles and forced labels. Takes the
-    /// hold on the forced labels over.
-    pub(crate) fn join(
+    /// Adds an item to the group of its place, if there is one.
+    pub(crate) fn join(&mut self, item: u32, place: &[u8]) -> Option<GroupId> {
+        let id = *self.by_place.get(place)?;
+        self.groups[id.0 as usize].items.insert(item);
+        Some(id)
+    }
+
+    /// Begins a group for a place that has none. Takes the hold on the forced labels over.
+    pub(crate) fn begin(
         &mut self,
         item: u32,
+        place: &[u8],
         profiles: Vec<ProfileSlot>,
         forced: LabelList,
         symbols: &mut Symbols,
     ) -> GroupId {
         let key = GroupKey { profiles: profiles.into(), forced };
-        let id = match self.by_key.get(&key) {
-            Some(id) => {
-                label::release(symbols, &key.forced);
-                *id
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.groups.push(Group::default());
+            GroupId(u32::try_from(self.groups.len() - 1).expect("fewer than 2^32 groups fit in memory"))
+        });
+        for profile in &key.profiles {
+            let groups = &mut self.profiles.entry(*profile).or_default().groups;
+            if !groups.contains(&id) {
+                groups.push(id);
             }
-            None => self.create(key, symbols),
-        };
-        self.groups[id.0 as usize].items.insert(item);
+        }
+        let inherited = self.inherit(&key);
+        label::retain(symbols, &inherited);
+        self.by_place.insert(place.into(), id);
+        let items = RoaringBitmap::from_iter([item]);
+        self.groups[id.0 as usize] = Group { key, place: place.into(), inherited, items };
         id
     }
 
@@ -104,8 +129,8 @@ impl Inheritance {
         if !group.items.is_empty() {
             return;
         }
-        let Group { key, inherited, items: _ } = std::mem::take(group);
-        self.by_key.remove(&key);
+        let Group { key, place, inherited, items: _ } = std::mem::take(group);
+        self.by_place.remove(&place);
         for profile in &key.profiles {
             if let Some(labels) = self.profiles.get_mut(profile) {
                 labels.groups.retain(|other| *other != id);
@@ -162,24 +187,6 @@ impl Inheritance {
             }
         }
         changes
-    }
-
-    fn create(&mut self, key: GroupKey, symbols: &mut Symbols) -> GroupId {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.groups.push(Group::default());
-            GroupId(u32::try_from(self.groups.len() - 1).expect("fewer than 2^32 groups fit in memory"))
-        });
-        for profile in &key.profiles {
-            let groups = &mut self.profiles.entry(*profile).or_default().groups;
-            if !groups.contains(&id) {
-                groups.push(id);
-            }
-        }
-        let inherited = self.inherit(&key);
-        label::retain(symbols, &inherited);
-        self.by_key.insert(key.clone(), id);
-        self.groups[id.0 as usize] = Group { key, inherited, items: RoaringBitmap::new() };
-        id
     }
 
     fn inherit(&self, key: &GroupKey) -> LabelList {

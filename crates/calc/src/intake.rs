@@ -18,7 +18,7 @@ use crate::book::Saying;
 use crate::compile::{Compiled, CompiledRules, deny_all};
 use crate::error::Fault;
 use crate::graph::Graph;
-use crate::inheritance::ProfileSlot;
+use crate::inheritance::{GroupId, ProfileSlot, write_place};
 use crate::item::{Item, Name, NamedPort, Profiles as ItemProfiles, Reading as ItemReading};
 use crate::label;
 use crate::local::Local;
@@ -184,8 +184,7 @@ impl Graph {
     }
 
     fn put_item(&mut self, reading: ItemReading<'_>) -> u32 {
-        let own = label::acquire(&mut self.symbols, reading.own_labels());
-        let forced = label::acquire(&mut self.symbols, reading.forced.into_iter().flatten());
+        let own = self.labels.acquire(&mut self.symbols, reading.own_labels());
         let mut ports: Vec<NamedPort> = reading
             .ports
             .iter()
@@ -196,14 +195,10 @@ impl Graph {
             })
             .collect();
         ports.sort_unstable();
-        let profiles: Vec<ProfileSlot> = match &reading.profiles {
-            ItemProfiles::Listed(names) => names.iter().map(|name| self.profile_slot(name)).collect(),
-            ItemProfiles::Namespace(namespace) => vec![self.profile_slot(&namespace_profile(namespace))],
-        };
         let found = self.membership.items.find(reading.key);
         let index = found.unwrap_or_else(|| self.membership.items.reserve());
         let before = found.and_then(|index| self.membership.items.get(index)).map(|item| item.group);
-        let group = self.inheritance.join(index, profiles, forced, &mut self.symbols);
+        let group = self.join(index, &reading);
         if let Some(before) = before
             && before != group
         {
@@ -216,6 +211,31 @@ impl Graph {
             self.locals.rematch.insert(index);
         }
         index
+    }
+
+    /// Puts an item into the group of its place.
+    fn join(&mut self, index: u32, reading: &ItemReading<'_>) -> GroupId {
+        let mut place = std::mem::take(&mut self.place);
+        place.clear();
+        for forced in &reading.forced {
+            write_place(&mut place, forced.map_or("", |(_, value)| value));
+        }
+        match &reading.profiles {
+            ItemProfiles::Listed(names) => names.iter().for_each(|name| write_place(&mut place, name)),
+            ItemProfiles::Namespace(namespace) => write_place(&mut place, &namespace_profile(namespace)),
+        }
+        let group = self.inheritance.join(index, &place).unwrap_or_else(|| {
+            let forced = self.labels.acquire(&mut self.symbols, reading.forced.into_iter().flatten());
+            let profiles = match &reading.profiles {
+                ItemProfiles::Listed(names) => names.iter().map(|name| self.profile_slot(name)).collect(),
+                ItemProfiles::Namespace(namespace) => {
+                    vec![self.profile_slot(&namespace_profile(namespace))]
+                }
+            };
+            self.inheritance.begin(index, &place, profiles, forced, &mut self.symbols)
+        });
+        self.place = place;
+        group
     }
 
     fn remove_item(&mut self, name: Name<'_>) {
@@ -287,7 +307,7 @@ impl Graph {
     fn put_stored_profile(&mut self, profile: &Arc<Profile>) {
         let name = &profile.metadata.name;
         let ProfileSpec { ingress, egress, labels_to_apply } = &profile.spec;
-        let labels = label::acquire(
+        let labels = self.labels.acquire(
             &mut self.symbols,
             labels_to_apply.iter().map(|(key, value)| (key.as_str(), value.as_str())),
         );
@@ -327,7 +347,7 @@ impl Graph {
         );
         prefixed.push(([prefix, NAME_LABEL].concat(), name));
         let pairs = prefixed.iter().map(|(key, value)| (key.as_str(), *value));
-        Source { labels: label::acquire(&mut self.symbols, pairs), rules }
+        Source { labels: self.labels.acquire(&mut self.symbols, pairs), rules }
     }
 
     fn put_profile(&mut self, name: &str, source: Option<Source>, origin: Origin) {

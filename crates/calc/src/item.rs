@@ -160,7 +160,8 @@ impl<'a> Name<'a> {
 /// All items, by number and by name.
 #[derive(Default)]
 pub(crate) struct Items {
-    by_name: HashTable<u32>,
+    /// The numbers, with what their names hash to: a table that grows reads no names.
+    by_name: HashTable<(u32, u64)>,
     entries: Vec<Option<Item>>,
     free: Vec<u32>,
 }
@@ -168,7 +169,10 @@ pub(crate) struct Items {
 impl Items {
     /// The number of an item.
     pub(crate) fn find(&self, key: Name<'_>) -> Option<u32> {
-        self.by_name.find(key.hash(), |index| self.get(*index).is_some_and(|item| item.is(key))).copied()
+        let hash = key.hash();
+        let is =
+            |(index, other): &(u32, u64)| *other == hash && self.get(*index).is_some_and(|item| item.is(key));
+        self.by_name.find(hash, is).map(|(index, _)| *index)
     }
 
     /// A number for an item to come.
@@ -182,16 +186,14 @@ impl Items {
     /// Puts an item that isn't there yet under a reserved number.
     pub(crate) fn insert(&mut self, index: u32, item: Item) {
         let hash = item.hash();
-        let entries = &mut self.entries;
-        entries[index as usize] = Some(item);
-        self.by_name
-            .insert_unique(hash, index, |index| entries[*index as usize].as_ref().map_or(0, Item::hash));
+        self.entries[index as usize] = Some(item);
+        self.by_name.insert_unique(hash, (index, hash), |(_, hash)| *hash);
     }
 
     /// Takes an item out.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Item> {
         let item = self.entries.get_mut(index as usize)?.take()?;
-        if let Ok(occupied) = self.by_name.find_entry(item.hash(), |other| *other == index) {
+        if let Ok(occupied) = self.by_name.find_entry(item.hash(), |(other, _)| *other == index) {
             occupied.remove();
         }
         self.free.push(index);
@@ -329,11 +331,12 @@ impl<'a> Reading<'a> {
     pub(crate) fn own_labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let Self { is_workload, forced, .. } = *self;
         self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(move |(key, _)| {
+            if !key.starts_with('p') {
+                return true;
+            }
             let reserved = is_workload
-                && key.starts_with("pc")
                 && (key.starts_with(NAMESPACE_LABEL_PREFIX) || key.starts_with(SERVICE_ACCOUNT_LABEL_PREFIX));
-            let is_forced = key.starts_with("projectcalico.org/")
-                && forced.iter().flatten().any(|(label, _)| label == key);
+            let is_forced = forced.iter().flatten().any(|(label, _)| label == key);
             !reserved && !is_forced
         })
     }

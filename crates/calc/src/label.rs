@@ -14,17 +14,26 @@ pub(crate) struct Label {
 /// Labels in the order of their names' symbols, a name once at most.
 pub(crate) type LabelList = Box<[Label]>;
 
-/// Acquires the symbols of labels.
-pub(crate) fn acquire<'a>(
-    symbols: &mut Symbols,
-    labels: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> LabelList {
-    let mut list: Vec<Label> = labels
-        .into_iter()
-        .map(|(key, value)| Label { key: symbols.acquire(key), value: symbols.acquire(value) })
-        .collect();
-    list.sort_unstable_by_key(|label| label.key);
-    list.into()
+/// Puts lists of labels together.
+#[derive(Default)]
+pub(crate) struct Collector {
+    scratch: Vec<Label>,
+}
+
+impl Collector {
+    /// Acquires the symbols of labels.
+    pub(crate) fn acquire<'a>(
+        &mut self,
+        symbols: &mut Symbols,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> LabelList {
+        self.scratch.clear();
+        for (key, value) in labels {
+            self.scratch.push(Label { key: symbols.acquire(key), value: symbols.acquire(value) });
+        }
+        self.scratch.sort_unstable_by_key(|label| label.key);
+        self.scratch.as_slice().into()
+    }
 }
 
 /// Holds the symbols of labels once more.

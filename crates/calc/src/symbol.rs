@@ -33,12 +33,29 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
+/// Whether two texts are equal. Most are short, and for those a call costs more than comparing.
+fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    match one.len() {
+        length if length != other.len() => false,
+        8..=16 => {
+            one.first_chunk::<8>() == other.first_chunk::<8>()
+                && one.last_chunk::<8>() == other.last_chunk::<8>()
+        }
+        4..8 => {
+            one.first_chunk::<4>() == other.first_chunk::<4>()
+                && one.last_chunk::<4>() == other.last_chunk::<4>()
+        }
+        _ => one == other,
+    }
+}
+
 impl Symbols {
     /// The text's symbol, held once more.
     pub(crate) fn acquire(&mut self, text: &str) -> Symbol {
         let Self { table, entries, free } = self;
         let hash_of = hash(text);
-        let found = table.find(hash_of, |index| &*entries[*index as usize].text == text);
+        let found = table.find(hash_of, |index| same(&entries[*index as usize].text, text));
         let index = match found {
             Some(index) => *index,
             None => {
