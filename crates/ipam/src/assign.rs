@@ -19,7 +19,7 @@ use crate::key::{HandleId, Key, Owner, Prefix};
 use crate::machine::{Io, Machine, Stored};
 use crate::net::Family;
 use crate::pool::{Labels, Pool, Use, View};
-use crate::record::{Block, Config, Record, ReservedEnds};
+use crate::record::{Block, Claim, Config, Record, ReservedEnds};
 use crate::time::Now;
 use crate::walk::Walk;
 
@@ -269,7 +269,7 @@ struct Work<'a> {
     /// Blocks that it has, in usable pools.
     owned: u32,
     /// Its blocks that weren't looked at yet.
-    remaining: std::vec::IntoIter<(IpNet, bool)>,
+    remaining: std::vec::IntoIter<(IpNet, Stored<Claim>)>,
     /// Whether something that was looked at was remembered and not read.
     from_memory: bool,
 }
@@ -327,10 +327,10 @@ impl<'a> Work<'a> {
         let (claims, cached) = self.io.list(prefix, fresh).await;
         self.from_memory = cached;
         let mut blocks = Vec::new();
-        for (key, _, _) in claims {
-            let Key::Affinity(_, cidr) = key else { continue };
+        for (key, record, revision) in claims {
+            let (Key::Affinity(_, cidr), Record::Claim(record)) = (key, record) else { continue };
             if self.pools.iter().any(|pool| pool.cidr.contains(&cidr)) {
-                blocks.push((cidr, fresh));
+                blocks.push((cidr, Stored { record, revision, cached: cached && !fresh }));
             } else if !cached {
                 give_up_if_unselected(self.io, self.view, &self.owner, cidr).await;
             }
@@ -346,22 +346,20 @@ impl<'a> Work<'a> {
     /// A block of the owner's with at least `free` free addresses: one it has, or a new one.
     async fn next_block(&mut self, free: u32) -> Result<Stored<Arc<Block>>, Stop> {
         loop {
-            while let Some((cidr, fresh)) = self.remaining.next() {
-                if let Some(block) = self.look_at(cidr, fresh, free).await {
+            while let Some((cidr, claim)) = self.remaining.next() {
+                if let Some(block) = self.look_at(cidr, claim, free).await {
                     return Ok(block);
                 }
             }
-            if !self.from_memory {
+            if self.owned < self.limit && self.config.auto_allocate_blocks {
                 break;
+            }
+            if !self.from_memory {
+                let full = self.owned >= self.limit;
+                return Err(Stop::Error(if full { Error::BlockLimit } else { Error::NoBlock }));
             }
             // Memory has no free address left; the store may.
             self.look_up_claims(true).await;
-        }
-        if self.owned >= self.limit {
-            return Err(Stop::Error(Error::BlockLimit));
-        }
-        if !self.config.auto_allocate_blocks {
-            return Err(Stop::Error(Error::NoBlock));
         }
         let block = self.new_block().await?;
         let found = block.record.free(&self.view.reservations);
@@ -376,19 +374,19 @@ impl<'a> Work<'a> {
         Ok(block)
     }
 
-    async fn look_at(&mut self, cidr: IpNet, mut fresh: bool, free: u32) -> Option<Stored<Arc<Block>>> {
+    async fn look_at(&mut self, cidr: IpNet, listed: Stored<Claim>, free: u32) -> Option<Stored<Arc<Block>>> {
         if self.view.reservations.covering(&cidr).is_some() {
             return None;
         }
+        let mut claim = listed;
         for _ in 0..ATTEMPTS {
-            let claim = self.io.claim(&self.owner, cidr, fresh).await?;
             match self.claimant().block_of(cidr, claim).await {
                 Ok(block) => {
                     self.from_memory |= block.cached;
                     let block = self.collected(block);
                     return (block.record.free(&self.view.reservations) >= free).then_some(block);
                 }
-                Err(NotClaimed::Refused) => fresh = true,
+                Err(NotClaimed::Refused) => claim = self.io.claim(&self.owner, cidr, true).await?,
                 Err(NotClaimed::Taken) => return None,
             }
         }
@@ -432,6 +430,17 @@ impl<'a> Work<'a> {
     async fn find_new_block(&self) -> Option<IpNet> {
         let existing = self.all_blocks().await;
         let reservations = &self.view.reservations;
+        if self.from_memory {
+            // What memory believed to be full may have room.
+            let mut ours: Vec<&Arc<Block>> =
+                existing.values().filter(|block| block.is_of(&self.owner)).collect();
+            ours.sort_by_key(|block| block.cidr);
+            let usable = |block: &&Arc<Block>| self.pools.iter().any(|pool| pool.cidr.contains(&block.cidr));
+            let room = |block: &&Arc<Block>| block.free(reservations) > 0 && usable(block);
+            if let Some(block) = ours.into_iter().find(room) {
+                return Some(block.cidr);
+            }
+        }
         let mut unused = Vec::new();
         for pool in &self.pools {
             let mut walk = self.walk(pool);

@@ -2,11 +2,13 @@
 //! result back under the revision it read (`claim`, `assign`, `release`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use tortie_api::schema::null_is_default;
 
 use super::{Extra, Sequences};
@@ -46,9 +48,40 @@ pub struct Attribute {
     /// Fields that aren't known.
     #[serde(flatten)]
     pub extra: Extra,
+    #[serde(skip)]
+    rendered: Rendered,
+}
+
+/// An attribute's JSON, made once: a block is written for each address, and its attributes are most of its text. A copy
+/// begins without, since it is made to be changed.
+#[derive(Default)]
+struct Rendered(OnceLock<Box<RawValue>>);
+
+impl Clone for Rendered {
+    fn clone(&self) -> Self {
+        Rendered::default()
+    }
+}
+
+impl PartialEq for Rendered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "made" } else { "not made" })
+    }
 }
 
 impl Attribute {
+    fn json(&self) -> &RawValue {
+        self.rendered.0.get_or_init(|| {
+            to_raw_value(self).expect("an attribute is a map with text keys, which always has a JSON form")
+        })
+    }
+
     /// The handle without the tail that old releases wrote.
     pub fn handle(&self) -> Option<HandleId> {
         self.handle_id.as_deref().map(HandleId::new)
@@ -83,7 +116,7 @@ impl Serialize for Attributes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             None => serializer.serialize_none(),
-            Some(list) => serializer.collect_seq(list.iter().map(AsRef::as_ref)),
+            Some(list) => serializer.collect_seq(list.iter().map(|attribute| attribute.json())),
         }
     }
 }
@@ -203,6 +236,11 @@ impl Block {
             return fault(format!("unallocated: found ordinal {ordinal}, expected less than {size}"));
         }
         Ok(block)
+    }
+
+    /// About how long its JSON is, in bytes: a little too long rather than too short.
+    pub(super) fn usual_length(&self) -> usize {
+        256 + 32 * self.allocations.len() + 256 * self.attributes.list().len()
     }
 
     /// Whether `owner` has it.

@@ -160,12 +160,17 @@ impl Record {
 
     /// The value to store.
     pub fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(match self {
+            Record::Block(block) => block.usual_length(),
+            Record::Config(_) | Record::Claim(_) | Record::Handle(_) => 128,
+        });
         let encoded = match self {
-            Record::Config(config) => serde_json::to_vec(config),
-            Record::Block(block) => serde_json::to_vec(block.as_ref()),
-            Record::Claim(claim) => serde_json::to_vec(claim),
-            Record::Handle(handle) => serde_json::to_vec(handle),
+            Record::Config(config) => serde_json::to_writer(&mut value, config),
+            Record::Block(block) => serde_json::to_writer(&mut value, block.as_ref()),
+            Record::Claim(claim) => serde_json::to_writer(&mut value, claim),
+            Record::Handle(handle) => serde_json::to_writer(&mut value, handle),
         };
-        encoded.expect("records are maps with text keys, which always have a JSON form")
+        encoded.expect("records are maps with text keys, which always have a JSON form");
+        value
     }
 }
