@@ -253,11 +253,15 @@ fn all_connections_of_an_address_are_forgotten_and_no_other() {
     let index = links.index_of("right0").unwrap();
     links.add_address(index, "10.0.0.3/24".parse().unwrap()).unwrap();
     // Ports of their own: two flows with one source port would be one connection.
+    // A connection is tracked when its packet is delivered.
+    let receiver = right.run(|| UdpSocket::bind("[::]:9").unwrap()).unwrap();
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
     let send = |to: &str, from: &str, ports: std::ops::Range<u16>| {
         let (to, from): (SocketAddr, IpAddr) = (to.parse().unwrap(), from.parse().unwrap());
         left.run(|| {
             for port in ports {
                 assert_eq!(UdpSocket::bind((from, port)).unwrap().send_to(b"x", to).unwrap(), 1);
+                receiver.recv(&mut [0; 1]).unwrap();
             }
         })
         .unwrap();
@@ -286,11 +290,11 @@ fn a_logged_packet_comes_with_prefix_interface_and_bytes() {
     let mut log = Nflog::open_in(&right, 7, 64).unwrap();
     let busy = Nflog::open_in(&right, 7, 64).unwrap_err();
     assert_eq!(busy.errno(), Some(nix::libc::EPERM), "{busy}");
-    left.run(|| {
-        let socket = UdpSocket::bind("10.0.0.1:0").unwrap();
-        socket.send_to(&[7; 100], "10.0.0.2:9").unwrap();
-    })
-    .unwrap();
+    let receiver = right.run(|| UdpSocket::bind("10.0.0.2:9").unwrap()).unwrap();
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    left.run(|| UdpSocket::bind("10.0.0.1:0").unwrap().send_to(&[7; 100], "10.0.0.2:9").unwrap()).unwrap();
+    // Logged before it is delivered.
+    receiver.recv(&mut [0; 1]).unwrap();
     let index = Rtnetlink::open_in(&right).unwrap().index_of("right0").unwrap();
     let packets = log.drain().unwrap();
     assert_eq!(packets.len(), 1);

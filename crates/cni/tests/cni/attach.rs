@@ -486,7 +486,10 @@ fn an_address_comes_back_without_its_predecessors_connections() {
     };
     second.config["ipam"] = json!({ "type": "calico-ipam" });
     host.call(&second);
+    let receiver = peer.run(|| UdpSocket::bind("10.20.0.34:9").unwrap()).unwrap();
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
     pod.run(|| UdpSocket::bind("10.20.0.33:0").unwrap().send_to(b"x", "10.20.0.34:9").unwrap()).unwrap();
+    receiver.recv(&mut [0; 1]).unwrap();
     let mut conntrack = tortie_netlink::Conntrack::open_in(&host.namespace).unwrap();
     assert_eq!(conntrack.of_address("10.20.0.33".parse().unwrap()).unwrap().len(), 1);
     assert_eq!(host.call(&add.command("DEL")).0.exit, 0);
