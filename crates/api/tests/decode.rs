@@ -156,7 +156,7 @@ spec:
                 "spec.ingress[0].source.ports[2]",
                 "json: cannot unmarshal number 70000 into Go struct field EntityRule.spec.ingress.source.ports of type uint16"
             ),
-            (16, 7, "", "unknown resource type (BGPPeer) and/or version (projectcalico.org/v7)"),
+            (16, 7, "", "unknown resource type (BGPPeer) and/or version (v7)"),
             (
                 23,
                 9,
@@ -260,4 +260,20 @@ fn a_syntax_error_does_not_hide_the_documents_before_it() {
     );
     assert_eq!((faults.len(), faults[0].line), (1, 5));
     assert!(faults[0].message.starts_with("error converting YAML to JSON: yaml: line 5:"), "{}", faults[0]);
+}
+
+#[test]
+fn a_status_is_refused_where_the_kind_has_none() {
+    let text = |kind: &str| {
+        format!("apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: a}}\nstatus: {{}}\n")
+    };
+    assert_eq!(one(&text("Tier"))["status"], json!({}));
+    let kubernetes = text("NetworkPolicy").replace("projectcalico.org/v3", "networking.k8s.io/v1");
+    assert_eq!(one(&kubernetes).get("status"), None);
+    let faults = faults(&text("GlobalNetworkSet"));
+    assert_eq!(faults.len(), 1);
+    assert_eq!(
+        (faults[0].line, &*faults[0].message),
+        (4, "field in document is not recognized or is in the wrong location: status")
+    );
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Number, Value};
 
 use super::object::Places;
 use crate::fault::Fault;
-use crate::schema::{Shape, Struct};
+use crate::kind::Api;
+use crate::schema::{Field, Shape, Struct};
 use crate::yaml::scalar::{Scalar, go_float};
 use crate::yaml::tree::{Data, Entry, Mark, Node};
 
@@ -17,10 +18,11 @@ pub fn convert(
     node: &Node,
     shape: &'static Shape,
     prefix: String,
-    strict: bool,
+    api: Api,
 ) -> (Option<Value>, Places, Vec<Fault>) {
     let mut converter = Converter {
-        strict,
+        strict: is_strict(api),
+        refuses_status: api == Api::Calico,
         path: String::new(),
         fields: Vec::new(),
         structs: Vec::new(),
@@ -29,6 +31,11 @@ pub fn convert(
     };
     let value = converter.value(node, shape, Target::Field);
     (value, converter.places, converter.faults)
+}
+
+/// Whether unknown fields are faults: where a condition that is lost would open something.
+pub fn is_strict(api: Api) -> bool {
+    matches!(api, Api::Calico | Api::Networking | Api::NetworkPolicyApi)
 }
 
 /// Whether a bare scalar is turned into a text where one is wanted.
@@ -42,6 +49,8 @@ enum Target {
 
 struct Converter {
     strict: bool,
+    /// Whether a status is a fault where the kind has none. Kubernetes once printed empty ones.
+    refuses_status: bool,
     /// As users read it, `spec.ingress[0].action`.
     path: String,
     /// As Go's messages have it: the fields without the indices, and the types around.
@@ -78,7 +87,7 @@ impl Converter {
         self.structs.push(shape.go_name);
         for entry in entries {
             let length = self.path.len();
-            let field = shape.field(&entry.key);
+            let field = shape.field(&entry.key).filter(|field| !self.is_absent(field));
             self.descend(field.map_or(&entry.key, |field| field.name));
             match field {
                 Some(field) if object.contains_key(field.name) => {
@@ -117,6 +126,11 @@ impl Converter {
         }
         self.structs.pop();
         Some(Value::Object(object))
+    }
+
+    /// A part that a kind doesn't have (its status, mostly) has a shape without fields.
+    fn is_absent(&self, field: &Field) -> bool {
+        self.refuses_status && matches!(field.shape, Shape::Struct(Struct { fields: [], .. }))
     }
 
     fn map(&mut self, inner: &'static Shape, entries: &[Entry]) -> Option<Value> {

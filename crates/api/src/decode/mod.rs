@@ -14,7 +14,7 @@ mod object;
 use serde_json::Value;
 
 use crate::fault::Fault;
-use crate::kind::{Api, Kind};
+use crate::kind::Kind;
 use crate::registry;
 use crate::yaml::tree::{self, Data, Mark, Node};
 
@@ -109,7 +109,8 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
     };
     let subject = format!("{kind_name}({full_name})");
     let Some(kind) = Kind::of(api_version, kind_name) else {
-        let message = format!("unknown resource type ({kind_name}) and/or version ({api_version})");
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        let message = format!("unknown resource type ({kind_name}) and/or version ({version})");
         let mark = get(node, "kind").or(get(node, "apiVersion")).map_or(node.mark, |node| node.mark);
         let fault = Fault::new(&path, message).at(mark).found(describe(node, api_version, kind_name));
         let fault = fault.expected(
@@ -117,14 +118,13 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
         );
         return Document { subject, object: None, faults: vec![fault] };
     };
-    let strict = matches!(kind.api(), Api::Calico | Api::Networking | Api::NetworkPolicyApi);
-    let (json, places, mut faults) = convert::convert(node, registry::shape(kind), path.clone(), strict);
+    let (json, places, mut faults) = convert::convert(node, registry::shape(kind), path.clone(), kind.api());
     let mut json = json.unwrap_or_default();
     if let Value::Object(object) = &mut json {
         object.insert("apiVersion".to_owned(), api_version.into());
         object.insert("kind".to_owned(), kind_name.into());
     }
-    if strict {
+    if convert::is_strict(kind.api()) {
         match registry::normalise(kind, json.clone()) {
             Ok(normal) => json = normal,
             // Each value was checked against its shape before: only faulty ones can get here.
