@@ -17,8 +17,9 @@ static ALLOCATOR: sys::Counting = sys::Counting;
 #[derive(Parser)]
 #[command(name = "tortie-bench", about, version)]
 struct Arguments {
+    /// What is measured; everything if nothing is named.
     #[command(subcommand)]
-    subject: Subject,
+    subject: Option<Subject>,
 }
 
 #[derive(Subcommand)]
@@ -29,6 +30,7 @@ enum Subject {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().subject {
-        Subject::Calc(arguments) => calc::run(&arguments),
+        Some(Subject::Calc(arguments)) => calc::run(&arguments),
+        None => calc::run(&calc::Arguments::default()),
     }
 }

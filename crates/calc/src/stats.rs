@@ -90,7 +90,8 @@ impl Graph {
     }
 
     /// Objects that can't be used as they are, and why, in words for people. A policy among them
-    /// denies in its place; an endpoint or network set isn't there.
+    /// denies in its place, or has what denies in the place of a rule; an endpoint or network set is
+    /// not there.
     pub fn problems(&self) -> impl Iterator<Item = (&ResourceKey, &str)> {
         self.problems.iter().map(|(key, reason)| (key, &**reason))
     }

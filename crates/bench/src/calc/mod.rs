@@ -25,7 +25,7 @@ use crate::sys;
 #[derive(Args)]
 pub struct Arguments {
     /// How many rounds of each case.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = ROUNDS)]
     rounds: usize,
     /// Only this case.
     #[arg(long)]
@@ -34,6 +34,15 @@ pub struct Arguments {
     #[arg(long, requires = "case")]
     once: bool,
 }
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self { rounds: ROUNDS, case: None, once: false }
+    }
+}
+
+/// How many rounds make an interval that is narrower than all that was seen.
+const ROUNDS: usize = 9;
 
 /// What is measured.
 #[derive(Clone, Copy, ValueEnum)]
