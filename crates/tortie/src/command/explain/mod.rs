@@ -2,7 +2,9 @@
 //!
 //! Offline, from files: YAML -> `api::decode` -> resources -> `analysis` -> a story for people, or
 //! one JSON object a line for programs. No store and no agent is asked. Objects that the API
-//! would refuse are named on standard error and don't exist.
+//! would refuse are named on standard error and don't exist. Without files: see [`online`].
+
+mod online;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,9 +30,13 @@ use super::{Output, input};
 /// The arguments of `tortie explain`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A YAML or JSON file with the cluster's objects, or a directory of them.
-    #[arg(short, long, value_name = "DIR")]
-    filename: PathBuf,
+    /// A YAML or JSON file with the cluster's objects, or a directory of them. Without it the
+    /// store and the running agent are asked.
+    #[arg(short, long, value_name = "DIR", required_unless_present = "from")]
+    filename: Option<PathBuf>,
+    /// The file that names the datastore, in calicoctl's form.
+    #[arg(short, long, default_value = crate::settings::DEFAULT_FILE)]
+    config: PathBuf,
     /// A file with one flow as JSON a line, or `-` for standard input, as
     /// `{"id":1,"from":"shop/web","to":"10.0.0.9","protocol":"tcp","port":5432}`.
     #[arg(long, value_name = "FILE", required_unless_present = "from", conflicts_with_all = ["from", "to", "port"])]
@@ -54,7 +60,13 @@ pub struct Arguments {
 /// # Errors
 /// If a file can't be read or the answers can't be written.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { filename, flows, from, to, port, output } = arguments;
+    let Arguments { filename, config, flows, from, to, port, output } = arguments;
+    let Some(filename) = filename else {
+        let (Some(from), Some(to), Some(port)) = (from, to, port) else {
+            bail!("give -f DIR, or --from, --to and --port to ask the running agent");
+        };
+        return run_online(&config, &question(&from, &to, &port), output);
+    };
     let (resources, refused) = load(&filename)?;
     let cluster = Cluster::new(resources);
     for refusal in &refused {
@@ -88,6 +100,25 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the store and the agent. The exit status is 1 if they don't say the same.
+fn run_online(config: &Path, question: &str, output: Output) -> anyhow::Result<ExitCode> {
+    let explained = online::explain(config, question)?;
+    match output {
+        Output::Json => println!("{}", serde_json::to_string(&explained)?),
+        Output::Text => {
+            let (cluster, flow) = &explained.told;
+            print!("{}", story(cluster, flow, &explained.answer));
+            let sides = [&explained.tables.egress, &explained.tables.ingress];
+            match (explained.agree, sides.iter().any(|side| side.is_some())) {
+                (true, true) => println!("  the kernel's tables on this machine say the same"),
+                (true, false) => println!("  neither side is on this machine: its tables are not asked"),
+                (false, _) => println!("  ALARM: the kernel's tables say otherwise: {:?}", explained.tables),
+            }
+        }
+    }
+    Ok(if explained.agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// An object that takes no part, and why.
