@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tortie_api::event::Event;
 use tortie_api::kind::Kind;
 use tortie_api::policy::Direction;
@@ -18,7 +19,9 @@ use tortie_classify::lookup::{self, Detail};
 use tortie_dataplane::flat::{Op, Outcome as Verdicts, PathId, Step, Tables};
 use tortie_netlink::{nflog, sysctl};
 use tortie_nft::flat::{Closed, Count, Cursor, Flat, LogTarget, Settings as TableSettings};
-use tortie_store::{Datastore, sync::Feed};
+use tortie_store::Datastore;
+use tortie_store::resources::Client;
+use tortie_store::sync::Feed;
 
 use crate::config::Settings;
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
@@ -98,6 +101,8 @@ pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -
     sysctl::write("net/ipv4/ip_forward", "1")?;
     sysctl::write_if_present("net/ipv6/conf/all/forwarding", "1")?;
 
+    register(&Client::new(Arc::clone(store)), &settings.node)?;
+
     let (heard, hears) = channel();
     monitors::links(heard.clone())?;
     monitors::table(driver.monitor()?, heard.clone())?;
@@ -124,6 +129,23 @@ pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -
     };
     agent.run(&hears, stop);
     drop(std::fs::remove_file(&settings.socket));
+    Ok(())
+}
+
+/// Makes sure that the store holds what every store holds, and this node.
+fn register(client: &Client, node: &str) -> Result<()> {
+    client.ensure_initialized()?;
+    let object = json!({
+        "apiVersion": Kind::Node.api().version(),
+        "kind": Kind::Node.name(),
+        "metadata": {"name": node},
+        "spec": {},
+    });
+    match client.create(object) {
+        Ok(_) => tracing::info!(node, "this node is new to the store"),
+        Err(tortie_store::Error::AlreadyExists { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 

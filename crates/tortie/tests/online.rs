@@ -30,7 +30,6 @@ impl Machine {
         let mut machine = Self { host, pods: Vec::new(), agent: None, files };
         machine.apply(
             "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n---\n\
-             apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: node1}\n---\n\
              apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
         );
         machine.start();
