@@ -5,6 +5,7 @@ mod apply;
 mod convert;
 mod create;
 mod delete;
+mod demo;
 mod explain;
 mod get;
 pub mod input;
@@ -34,6 +35,8 @@ pub enum Command {
     Get(get::Arguments),
     /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
     Convert(convert::Arguments),
+    /// Shows all of it on this machine: pods, policy and real packets in network namespaces.
+    Demo(demo::Arguments),
     /// Says what policy does with a flow, and why.
     Explain(explain::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
@@ -58,6 +61,7 @@ impl Command {
             Self::Delete(arguments) => Ok(delete::run(&arguments)),
             Self::Get(arguments) => Ok(get::run(&arguments)),
             Self::Convert(arguments) => convert::run(arguments),
+            Self::Demo(arguments) => demo::run(&arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
             Self::Status(arguments) => status::run(arguments),
