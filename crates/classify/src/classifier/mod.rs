@@ -1,0 +1,388 @@
+//! The classifier: takes updates, and says in which steps a driver follows.
+//!
+//! # The order of a commit
+//! 1. Grow: entries of new address and L4 classes in the stacks that are in use.
+//! 2. Switch: addresses and ports to their new classes. Stacks in use can't tell the new classes
+//!    from the old by what is new in them, so this changes no verdict of theirs but where a
+//!    membership that they name has changed.
+//! 3. Grow: new stacks with all their entries.
+//! 4. Switch: endpoints to their new stacks.
+//! 5. Shrink: stacks, classes and counters that nothing leads to any more.
+//!
+//! A membership that only stacks of before name must stay until these are gone: the class keeps
+//! it over the commit, and a [follow-up](Change::follow_up) takes it away.
+
+mod bind;
+mod moves;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tortie_api::kind::ResourceKey;
+use tortie_api::policy::Direction;
+use tortie_dataplane::flat::{
+    AddressRange, ClassId, EndpointPorts, Op, Path, PathId, Phase, StackId, Step, Tables,
+};
+use tortie_dataplane::policy::{Endpoint, Family, Member, Policy, PolicyId, PortRange, SetId, Update};
+
+use crate::classes::{self, Classes, Members};
+use crate::compile::atoms_of;
+use crate::ids::Ids;
+use crate::intervals::Intervals;
+use crate::l4::{self, Atom, L4};
+use crate::paths::Paths;
+use crate::stacks::{Live, StackKey};
+
+/// What can't be expressed in the driver's numbers. The tables stay as they were; nothing new is enforced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// More address classes than 16 bits tell apart.
+    #[error("more than 65533 address classes: too many different combinations of sets on this node")]
+    Classes,
+    /// More stacks than 16 bits tell apart.
+    #[error("more than 65535 stacks: too many different lists of policies on this node")]
+    Stacks,
+    /// More port classes of one protocol than 16 bits tell apart.
+    #[error("more than 65535 port classes of protocol {protocol}")]
+    Ports {
+        /// The protocol's number.
+        protocol: u8,
+    },
+}
+
+impl From<classes::Exhausted> for Error {
+    fn from(_: classes::Exhausted) -> Self {
+        Self::Classes
+    }
+}
+
+impl From<l4::Exhausted> for Error {
+    fn from(exhausted: l4::Exhausted) -> Self {
+        Self::Ports { protocol: exhausted.protocol }
+    }
+}
+
+/// What a commit asks of the driver.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// Whether another [`Classifier::commit`] is due after the grace period, even if nothing comes.
+    pub follow_up: bool,
+    /// Numbers to [release](Classifier::release) when the last step is done.
+    pub freed: Freed,
+}
+
+/// Numbers that may be given again once no packet can meet their old meaning.
+#[derive(Debug, Default)]
+pub struct Freed {
+    classes: Vec<u32>,
+    stacks: Vec<u32>,
+}
+
+/// How large the tables are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Address classes.
+    pub classes: usize,
+    /// Addresses and nets with a class.
+    pub prefixes: usize,
+    /// L4 matches.
+    pub l4: usize,
+    /// Stacks.
+    pub stacks: usize,
+    /// Entries of all stacks.
+    pub entries: usize,
+    /// Counters.
+    pub paths: usize,
+    /// Endpoints.
+    pub endpoints: usize,
+}
+
+/// One endpoint's stacks: for each direction and family, by own address.
+type Binding = BTreeMap<(Direction, Family), Vec<(IpAddr, StackId)>>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Classifier {
+    // What was told.
+    policies: FxHashMap<PolicyId, Arc<Policy>>,
+    members: FxHashMap<IpNet, Members>,
+    endpoints: BTreeMap<ResourceKey, Arc<Endpoint>>,
+    // What changed since the last commit.
+    changed_policies: FxHashSet<PolicyId>,
+    changed_prefixes: FxHashSet<IpNet>,
+    changed_endpoints: FxHashSet<ResourceKey>,
+    // What was made of it.
+    classes: Classes,
+    intervals: Intervals,
+    nets: BTreeMap<AddressRange, ClassId>,
+    l4: L4,
+    paths: Paths,
+    stacks: BTreeMap<StackId, Live>,
+    stack_ids: Ids,
+    by_key: FxHashMap<StackKey, StackId>,
+    by_set: FxHashMap<SetId, FxHashSet<StackId>>,
+    by_policy: FxHashMap<PolicyId, FxHashSet<StackId>>,
+    bindings: FxHashMap<ResourceKey, Binding>,
+    ports: FxHashMap<ResourceKey, (Arc<str>, Arc<EndpointPorts>)>,
+}
+
+impl Default for Classifier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Classifier {
+    /// Nothing told yet.
+    pub fn new() -> Self {
+        Self {
+            policies: FxHashMap::default(),
+            members: FxHashMap::default(),
+            endpoints: BTreeMap::new(),
+            changed_policies: FxHashSet::default(),
+            changed_prefixes: FxHashSet::default(),
+            changed_endpoints: FxHashSet::default(),
+            classes: Classes::default(),
+            intervals: Intervals::default(),
+            nets: BTreeMap::new(),
+            l4: L4::default(),
+            paths: Paths::default(),
+            stacks: BTreeMap::new(),
+            stack_ids: Ids::new(1, u32::from(u16::MAX)),
+            by_key: FxHashMap::default(),
+            by_set: FxHashMap::default(),
+            by_policy: FxHashMap::default(),
+            bindings: FxHashMap::default(),
+            ports: FxHashMap::default(),
+        }
+    }
+
+    /// Remembers a change; nothing follows from it before [`Self::commit`].
+    pub fn apply(&mut self, update: Update) {
+        match update {
+            Update::Policy { id, policy } => {
+                for (protocol, atom) in atoms_of(&policy) {
+                    self.l4.add(protocol, atom);
+                }
+                self.policies.insert(id, policy);
+                self.changed_policies.insert(id);
+            }
+            Update::PolicyRemoved { id } => {
+                self.policies.remove(&id);
+                self.changed_policies.insert(id);
+            }
+            Update::Address { prefix, members } => {
+                if members.is_empty() {
+                    self.members.remove(&prefix);
+                } else {
+                    for member in members.iter() {
+                        if let Member::Port { protocol, port, .. } = member {
+                            self.l4.add(*protocol, Atom::Ports(PortRange { first: *port, last: *port }));
+                        }
+                    }
+                    self.members.insert(prefix, members);
+                }
+                self.changed_prefixes.insert(prefix);
+            }
+            Update::Endpoint { key, endpoint } => {
+                self.endpoints.insert(key.clone(), endpoint);
+                self.changed_endpoints.insert(key);
+            }
+            Update::EndpointRemoved { key } => {
+                self.endpoints.remove(&key);
+                self.changed_endpoints.insert(key);
+            }
+        }
+    }
+
+    /// Works out what a driver has to do since the last commit. Empty steps are left out.
+    ///
+    /// # Errors
+    /// When the tables outgrow the driver's numbers. What the driver holds is still right for the
+    /// state before; [`Self::rebuild`] is due.
+    pub fn commit(&mut self) -> Result<Change, Error> {
+        let bindings = self.bind()?;
+        let mut dying: FxHashSet<StackId> = self.stacks.keys().copied().collect();
+        for stack in self
+            .bindings
+            .iter()
+            .filter(|(key, _)| !bindings.rebound.contains_key(*key))
+            .flat_map(|(_, binding)| binding.values())
+            .chain(bindings.rebound.values().flatten().flat_map(|binding| binding.values()))
+            .flatten()
+            .map(|(_, stack)| stack)
+        {
+            dying.remove(stack);
+        }
+
+        let cut = self.l4.settle()?;
+        let mut grow_old = Vec::new();
+        let mut switch_classes = Vec::new();
+        self.cut_ports(&cut, &mut grow_old, &mut switch_classes);
+        let (empty, follow_up) =
+            self.move_prefixes(&bindings.fresh, &dying, &mut grow_old, &mut switch_classes)?;
+
+        let mut grow_new = Vec::new();
+        for (id, key, compiled) in bindings.fresh {
+            let live = Live::new(key, compiled, &self.classes, &self.l4, &mut self.paths);
+            grow_new.push(Op::AddStack(id, live.chain.clone()));
+            grow_new.extend(live.entries(id).map(|(key, verdict)| Op::AddEntry(key, verdict)));
+            for set in live.sets() {
+                self.by_set.entry(set).or_default().insert(id);
+            }
+            for policy in live.policies() {
+                self.by_policy.entry(policy).or_default().insert(id);
+            }
+            self.stacks.insert(id, live);
+        }
+
+        let switch_endpoints = self.switch_endpoints(bindings.rebound);
+        let mut shrink = Vec::new();
+        for id in dying {
+            self.remove_stack(id, &mut shrink);
+        }
+        for class in empty {
+            for (id, stack) in &mut self.stacks {
+                stack.shrink(*id, class, &mut self.paths, &mut shrink);
+            }
+            self.classes.remove(class);
+        }
+        let (added, removed) = self.paths.settle();
+        grow_old.splice(0..0, added.into_iter().map(|(id, path)| Op::AddPath(id, path)));
+        shrink.extend(removed.into_iter().map(Op::RemovePath));
+
+        let steps = [
+            (Phase::Grow, grow_old),
+            (Phase::Switch, switch_classes),
+            (Phase::Grow, grow_new),
+            (Phase::Switch, switch_endpoints),
+            (Phase::Shrink, shrink),
+        ];
+        let steps = steps.into_iter().filter(|(_, ops)| !ops.is_empty());
+        Ok(Change {
+            steps: steps.map(|(phase, ops)| Step { phase, ops }).collect(),
+            follow_up,
+            freed: Freed { classes: self.classes.drain_freed(), stacks: self.stack_ids.drain_quarantine() },
+        })
+    }
+
+    /// The last step of a change is done: its numbers may be given again.
+    pub fn release(&mut self, freed: Freed) {
+        let Freed { classes, stacks } = freed;
+        self.classes.release(classes);
+        self.stack_ids.release(stacks);
+    }
+
+    /// Forgets all numbers but the counters' and works everything out anew from what was told: for
+    /// a new generation.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn rebuild(&mut self) -> Result<Tables, Error> {
+        let mut fresh = Self { paths: self.paths.restart(), ..Self::new() };
+        for (id, policy) in &self.policies {
+            fresh.apply(Update::Policy { id: *id, policy: Arc::clone(policy) });
+        }
+        for (prefix, members) in &self.members {
+            fresh.apply(Update::Address { prefix: *prefix, members: Arc::clone(members) });
+        }
+        for (key, endpoint) in &self.endpoints {
+            fresh.apply(Update::Endpoint { key: key.clone(), endpoint: Arc::clone(endpoint) });
+        }
+        fresh.commit()?;
+        *self = fresh;
+        Ok(self.tables())
+    }
+
+    /// All that a driver should hold after the last commit.
+    pub fn tables(&self) -> Tables {
+        let addresses = self.classes.prefixes();
+        Tables {
+            paths: self.paths.iter().map(|(id, path)| (id, Arc::clone(path))).collect(),
+            stacks: self.stacks.iter().map(|(id, live)| (*id, live.chain.clone())).collect(),
+            entries: self.stacks.iter().flat_map(|(id, live)| live.entries(*id)).collect(),
+            addresses: addresses.filter_map(|(prefix, class)| Some((single(prefix)?, class))).collect(),
+            nets: self.nets.clone(),
+            l4: self.l4.matches().clone(),
+            endpoints: self.ports.values().cloned().collect(),
+        }
+    }
+
+    /// A policy or profile in use.
+    pub fn policy(&self, id: PolicyId) -> Option<&Arc<Policy>> {
+        self.policies.get(&id)
+    }
+
+    /// All policies and profiles in use.
+    pub fn policies(&self) -> impl Iterator<Item = (PolicyId, &Arc<Policy>)> {
+        self.policies.iter().map(|(id, policy)| (*id, policy))
+    }
+
+    /// The endpoints of this node.
+    pub fn endpoints(&self) -> &BTreeMap<ResourceKey, Arc<Endpoint>> {
+        &self.endpoints
+    }
+
+    /// What a counter counts.
+    pub fn path(&self, id: PathId) -> Option<&Arc<Path>> {
+        self.paths.get(id)
+    }
+
+    /// How large the tables are.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            classes: self.classes.len(),
+            prefixes: self.classes.prefixes().count(),
+            l4: self.l4.matches().len(),
+            stacks: self.stacks.len(),
+            entries: self.stacks.values().map(Live::len).sum(),
+            paths: self.paths.len(),
+            endpoints: self.ports.len(),
+        }
+    }
+
+    fn remove_stack(&mut self, id: StackId, shrink: &mut Vec<Op>) {
+        let Some(live) = self.stacks.remove(&id) else { return };
+        live.let_go(&mut self.paths);
+        shrink.extend(live.entries(id).map(|(key, _)| Op::RemoveEntry(key)));
+        shrink.push(Op::RemoveStack(id));
+        for set in live.sets() {
+            if let Some(stacks) = self.by_set.get_mut(&set) {
+                stacks.remove(&id);
+                if stacks.is_empty() {
+                    self.by_set.remove(&set);
+                }
+            }
+        }
+        for policy in live.policies() {
+            if let Some(stacks) = self.by_policy.get_mut(&policy) {
+                stacks.remove(&id);
+                if stacks.is_empty() {
+                    self.by_policy.remove(&policy);
+                }
+            }
+        }
+        if self.by_key.get(&live.key) == Some(&id) {
+            self.by_key.remove(&live.key);
+        }
+        self.stack_ids.put(u32::from(id.0));
+    }
+}
+
+/// A prefix and all those around it, the narrowest first.
+pub(crate) fn wider(prefix: IpNet) -> impl Iterator<Item = IpNet> {
+    (0..=prefix.prefix_len())
+        .rev()
+        .filter_map(move |length| IpNet::new(prefix.addr(), length).ok())
+        .map(|net| net.trunc())
+}
+
+/// The address of a prefix that is no wider than one.
+fn single(prefix: &IpNet) -> Option<IpAddr> {
+    (prefix.prefix_len() == prefix.max_prefix_len()).then(|| prefix.addr())
+}
