@@ -11,12 +11,13 @@
 //!
 //! Next hop: `nft::Flat`, by way of `run`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tortie_api::event::Event;
 use tortie_api::kind::ResourceKey;
+use tortie_api::resource::Resource;
 use tortie_calc::{Config, Graph};
 use tortie_classify::{Change, Classifier};
 use tortie_dataplane::flat::{GRACE, Phase, Step, Tables};
@@ -105,6 +106,7 @@ pub struct Core {
     not_before: Option<Instant>,
     rest: Duration,
     unreadable: BTreeMap<ResourceKey, Unreadable>,
+    hosts: BTreeSet<ResourceKey>,
     counts: Counts,
 }
 
@@ -140,6 +142,7 @@ impl Core {
             not_before: None,
             rest: SHORTEST_REST,
             unreadable: BTreeMap::new(),
+            hosts: BTreeSet::new(),
             counts: Counts::default(),
         }
     }
@@ -261,6 +264,11 @@ impl Core {
         &self.unreadable
     }
 
+    /// Host endpoints: not enforced yet.
+    pub fn hosts(&self) -> impl Iterator<Item = &ResourceKey> {
+        self.hosts.iter()
+    }
+
     /// What it has done so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -270,9 +278,13 @@ impl Core {
         match event {
             Event::Upsert(resource) => {
                 self.unreadable.remove(&resource.key());
+                if matches!(resource, Resource::HostEndpoint(_)) && self.hosts.insert(resource.key()) {
+                    tracing::warn!(endpoint = %resource.key(), "host endpoints are not enforced yet: hosts are left untouched");
+                }
             }
             Event::Delete(key) => {
                 self.unreadable.remove(key);
+                self.hosts.remove(key);
             }
             Event::Unreadable { key, error, .. } => {
                 self.unreadable.insert(key.clone(), Unreadable { error: error.clone() });

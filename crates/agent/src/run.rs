@@ -105,7 +105,10 @@ pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -
 
     let (heard, hears) = channel();
     monitors::links(heard.clone())?;
-    monitors::table(driver.monitor()?, heard.clone())?;
+    if !driver.is_owned() {
+        // A listener makes every commit slower; an owned table nobody else can change.
+        monitors::table(driver.monitor()?, heard.clone())?;
+    }
     if let LogTarget::Group(group) = settings.log
         && let Err(error) = monitors::logged(group, heard.clone())
     {
@@ -477,7 +480,13 @@ impl Agent {
                 error: policy.not_enforced.as_ref()?.to_string(),
             })
         });
-        let mut faults: Vec<Fault> = unreadable.collect();
+        let hosts = self.core.hosts().map(|key| Fault {
+            kind: key.kind.qualified_name().to_owned(),
+            name: key.full_name(),
+            effect: "leaves the host untouched".to_owned(),
+            error: "host endpoints are not enforced yet".to_owned(),
+        });
+        let mut faults: Vec<Fault> = unreadable.chain(hosts).collect();
         for fault in not_enforced {
             if !faults.iter().any(|known| known.kind == fault.kind && known.name == fault.name) {
                 faults.push(fault);

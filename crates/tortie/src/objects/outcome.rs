@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use tortie_api::fault::Fault;
+use tortie_api::kind::Kind;
 use tortie_store::Error;
 
 use super::Item;
@@ -122,6 +123,10 @@ impl Outcome {
     pub fn summary(self, verb: &Verb) -> Result<(), Failure> {
         let places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
         let Verb { present, past, style } = *verb;
+        let is_host = |object: &Value| object["kind"] == Kind::HostEndpoint.name();
+        if present != "delete" && self.objects.iter().any(is_host) {
+            eprintln!("Warning: host endpoints are not enforced yet: hosts are left untouched");
+        }
         let (done, failed) = (self.objects.len(), self.errors.len());
         let of_kind = self.single_kind.map(|kind| format!(" '{kind}'")).unwrap_or_default();
         if style == Style::Lines {
