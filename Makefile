@@ -5,13 +5,14 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TORTIE := $(TARGET)/release/tortie
 
-.PHONY: help demo test lint unit bench build clean tools
+.PHONY: help demo test lint unit bench build install tools
 
 help:
 	@echo 'make demo    a lab on this machine: pods, policy, real packets, and what blocked which (KEEP=1 leaves it up)'
 	@echo 'make test    all tests (root; everything happens in network namespaces of their own)'
 	@echo 'make bench   the benchmarks: name=value lines'
 	@echo 'make build   the release binary, $(TORTIE)'
+	@echo 'make install the binary, its names as CNI plugin, and the service, on this machine'
 
 tools:
 	@tools/install
@@ -34,3 +35,6 @@ unit: tools
 bench: tools
 	$(CARGO) build --release --workspace --bins
 	$(TARGET)/release/tortie-bench $(ARGS)
+
+install: build
+	packaging/install

@@ -126,6 +126,18 @@ fn every_cell_and_counter_is_what_analysis_predicts_and_nothing_is_left() {
     ] {
         assert!(demo.said.contains(line), "{line:?} is not in\n{}", demo.said);
     }
+    // What the README shows of it: the matrix and the rules.
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let shown = readme.split("```").find(|block| block.contains("from \\ to")).unwrap();
+    let lasting: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.contains('·') || line.contains(" rule ") || line.contains("tier "))
+        .collect();
+    assert!(lasting.len() > 12, "{lasting:?}");
+    let said: Vec<&str> = demo.said.lines().map(str::trim_end).collect();
+    lasting.iter().for_each(|line| {
+        assert!(said.contains(line), "README.md shows {line:?}, the demo says\n{}", demo.said)
+    });
     assert!(!demo.said.contains('\x1b'), "colours, and it is no terminal: {:?}", demo.said);
     demo.assert_nothing_is_left();
 }

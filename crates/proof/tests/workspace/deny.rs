@@ -43,7 +43,7 @@ impl Deny {
     /// Names and reasons.
     fn banned(&self) -> Vec<(&str, &str)> {
         let banned = self.at("bans", "deny").as_array().unwrap().iter();
-        banned.map(|entry| (entry["name"].as_str().unwrap(), entry["reason"].as_str().unwrap())).collect()
+        banned.map(|entry| (entry["crate"].as_str().unwrap(), entry["reason"].as_str().unwrap())).collect()
     }
 }
 

@@ -10,3 +10,4 @@ mod files;
 mod layers;
 mod metadata;
 mod pure;
+mod readme;

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
-use serde_json::json;
 use tortie_agent::config::Settings;
-use tortie_store::resources::Client;
 
 /// The arguments of `tortie agent`. Everything else is said by environment variables under
 /// Calico's names: see README.md.
@@ -45,23 +43,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(?settings, version = env!("CARGO_PKG_VERSION"), "starting");
     let client = crate::settings::client(&config)?;
-    register(&client, &settings.node)?;
     let stop = stop_on_signal()?;
     tortie_agent::run::run(&settings, client.store(), &stop)?;
     tracing::info!("stopped; what is in the kernel goes on judging");
     Ok(ExitCode::SUCCESS)
-}
-
-/// The machine's Node object, which address management asks for. One that is there stays as it is.
-fn register(client: &Client, node: &str) -> anyhow::Result<()> {
-    let object =
-        json!({"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": node}, "spec": {}});
-    match client.create(object) {
-        Ok(_) => tracing::info!(node, "node registered"),
-        Err(tortie_store::Error::AlreadyExists { .. }) => {}
-        Err(error) => return Err(error).with_context(|| format!("register node {node}")),
-    }
-    Ok(())
 }
 
 /// A flag that SIGTERM and SIGINT raise. They are blocked in every thread but the one that waits for them.
