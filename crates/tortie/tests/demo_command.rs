@@ -14,7 +14,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// A demo that is running, and what it has said so far.
 struct Demo {
     child: Child,
-    output: BufReader<ChildStdout>,
+    /// None when the reader has closed its end.
+    output: Option<BufReader<ChildStdout>>,
     said: String,
     /// In the environment of the demo and of what it starts.
     mark: String,
@@ -32,7 +33,7 @@ impl Demo {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
+        let output = child.stdout.take().map(BufReader::new);
         Self { child, output, said: String::new(), mark }
     }
 
@@ -40,7 +41,7 @@ impl Demo {
     fn read_until(&mut self, beginning: &str) -> String {
         loop {
             let mut line = String::new();
-            let length = self.output.read_line(&mut line).unwrap();
+            let length = self.output.as_mut().unwrap().read_line(&mut line).unwrap();
             self.said.push_str(&line);
             if length == 0 {
                 let mut error = String::new();
@@ -63,7 +64,7 @@ impl Demo {
     }
 
     fn end(&mut self) -> ExitStatus {
-        self.output.read_to_string(&mut self.said).unwrap();
+        self.output.as_mut().unwrap().read_to_string(&mut self.said).unwrap();
         self.child.wait().unwrap()
     }
 
@@ -186,6 +187,15 @@ fn after_an_error_nothing_is_left() {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let status = demo.end();
     assert_eq!(status.code(), Some(1), "{}", demo.said);
+    demo.assert_nothing_is_left();
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_does_not_keep_it_from_cleaning_up() {
+    let mut demo = Demo::start(&[]);
+    demo.read_until("agent");
+    demo.output = None;
+    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
     demo.assert_nothing_is_left();
 }
 

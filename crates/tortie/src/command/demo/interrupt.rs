@@ -4,6 +4,7 @@
 //! nothing is created behind the back of what removes it. A second signal removes what can be found and exits.
 
 use std::fmt;
+use std::io::Write as _;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +48,7 @@ impl Interrupt {
                     drop(sweep::remove_own());
                     process::exit(EXIT.into());
                 }
-                eprintln!("\nInterrupted: removing the lab.");
+                drop(writeln!(std::io::stderr(), "\nInterrupted: removing the lab."));
             }
         })?;
         Ok(Self(flag))

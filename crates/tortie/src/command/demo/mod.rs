@@ -29,7 +29,7 @@ use self::expect::{Expected, Oracle, differences};
 use self::home::Home;
 use self::interrupt::{Interrupt, Interrupted};
 use self::measure::{Measured, Probes};
-use self::report::{Report, millis};
+use self::report::{Report, millis, say};
 use self::shop::{Actor, OUTSIDE, PODS};
 use self::stage::{Attached, Stage};
 
@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(lab) = remove {
         let removed = Home::remove_kept(lab)?;
         let what = if removed.is_empty() { "nothing was kept".to_owned() } else { removed.join(", ") };
-        println!("removed: {what}");
+        say(&format!("removed: {what}"));
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::listen()?;
@@ -97,7 +97,7 @@ fn perform(keep: bool, falsify: Option<&str>, interrupt: &Interrupt) -> anyhow::
         "tortie apply -f examples/shop: in force {} after the command ended.",
         millis(took)
     ));
-    said.lines().for_each(|line| println!("  {line}"));
+    said.lines().for_each(|line| say(&format!("  {line}")));
 
     report.heading("After.");
     let after = Stretch::measure(&stage, &mut probes, ROUNDS_AFTER, falsify, interrupt)?;
@@ -127,7 +127,7 @@ fn perform(keep: bool, falsify: Option<&str>, interrupt: &Interrupt) -> anyhow::
     } else {
         let pods = stage.remove_pods()?;
         stage.stop_agent()?;
-        println!("{pods} pods detached, agent stopped, lab removed. `tortie demo --keep` leaves it up.");
+        say(&format!("{pods} pods detached, agent stopped, lab removed. `tortie demo --keep` leaves it up."));
     }
     Ok(code)
 }
@@ -210,12 +210,12 @@ impl Stretch {
         let [ipv4, ipv6] = self.measured();
         report.matrix(&ipv4.matrix);
         if ipv4.matrix != ipv6.matrix {
-            println!("  IPv6 differs:");
+            say("  IPv6 differs:");
             report.matrix(&ipv6.matrix);
         }
         let (blocked, cells) = (ipv4.matrix.count(Outcome::Blocked), ipv4.matrix.cells.len());
         let probes = 2 * cells as u64 * ipv4.rounds;
-        println!("  {blocked} of {cells} cells blocked; {probes} probes over IPv4 and IPv6.");
+        say(&format!("  {blocked} of {cells} cells blocked; {probes} probes over IPv4 and IPv6."));
     }
 
     fn differences(&self, probes: &Probes) -> Vec<String> {

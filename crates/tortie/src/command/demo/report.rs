@@ -1,7 +1,7 @@
 //! What the demo says. Colours only on a terminal, and not if `NO_COLOR` is set.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use tortie_agent::ledger::RuleName;
@@ -12,6 +12,11 @@ use tortie_lab::{Matrix, Outcome};
 use super::expect::Expected;
 use super::measure::{Measured, Probes};
 use super::stage::Stage;
+
+/// A line on standard output. Whoever doesn't want to read on (`| head`) doesn't keep the demo from cleaning up.
+pub fn say(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
 
 /// How things are written.
 #[derive(Debug, Clone, Copy)]
@@ -27,12 +32,12 @@ impl Report {
 
     /// A heading.
     pub fn heading(self, text: &str) {
-        println!("\n{}", self.paint("1", text));
+        say(&format!("\n{}", self.paint("1", text)));
     }
 
     /// A line about a part of the lab.
     pub fn fact(self, name: &str, text: &str) {
-        println!("  {name:16} {text}");
+        say(&format!("  {name:16} {text}"));
     }
 
     /// The matrix, dropped probes in red.
@@ -46,7 +51,7 @@ impl Report {
                 }
                 line = line.replace('·', &self.paint("31", "·"));
             }
-            println!("  {line}");
+            say(&format!("  {line}"));
         }
     }
 
@@ -67,19 +72,19 @@ impl Report {
             let pair = format!("{} -> {}", name(from), name(to));
             let counter = format!("{:>3}", format!("+{risen}"));
             let counter = self.paint(if risen == sent { "32" } else { "31" }, &counter);
-            println!("  {pair:20} {:24} {sent:>3} {counter}  {}", services.join(" "), rule(by));
+            say(&format!("  {pair:20} {:24} {sent:>3} {counter}  {}", services.join(" "), rule(by)));
         }
     }
 
     /// The end, if all is as it must be.
     pub fn success(self, text: &str) {
-        println!("\n{}", self.paint("1;32", text));
+        say(&format!("\n{}", self.paint("1;32", text)));
     }
 
     /// The end, if not.
     pub fn failure(self, text: &str, differences: &[String]) {
-        println!("\n{}", self.paint("1;31", text));
-        differences.iter().for_each(|difference| println!("  {difference}"));
+        say(&format!("\n{}", self.paint("1;31", text)));
+        differences.iter().for_each(|difference| say(&format!("  {difference}")));
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -110,30 +115,28 @@ pub fn rule(name: &RuleName) -> String {
 pub fn hints(stage: &Stage) {
     let lab = stage.lab().id();
     let home = stage.home();
-    println!("\nThe lab stays up. In another shell, or this one:\n");
-    println!(
+    say("\nThe lab stays up. In another shell, or this one:\n");
+    say(&format!(
         "  export TORTIE_DATABASE={} TORTIE_SOCKET={}",
         home.database().display(),
         home.socket().display()
-    );
-    println!(
-        "\nEnter a pod, and try what is blocked (web may not speak to the database, but may ping it):\n"
-    );
-    println!("  ip netns exec {lab}-pod-shop.web bash");
-    println!(
+    ));
+    say("\nEnter a pod, and try what is blocked (web may not speak to the database, but may ping it):\n");
+    say(&format!("  ip netns exec {lab}-pod-shop.web bash"));
+    say(&format!(
         "  ip netns exec {lab}-pod-shop.web timeout 1 bash -c '</dev/tcp/{}/5432' && echo open || echo blocked",
         address_of(stage, "db")
-    );
-    println!("\nAsk who decides it, look at what is in force, and at the counters:\n");
-    println!("  tortie explain --from shop/web --to shop/db --port tcp/5432");
-    println!("  tortie get networkpolicy -A -o wide");
-    println!("  tortie status");
-    println!("  ip netns exec {lab}-node nft list table inet tortie");
-    println!("\nChange a policy; milliseconds later it holds:\n");
-    println!("  tortie delete networkpolicy db-not-from-web -n shop");
-    println!("  tortie apply -f {}", home.policy().display());
-    println!("\nWhat the agent (process {}) logs: {}", stage.agent(), home.log().display());
-    println!("\nRemove all of it:\n\n  tortie demo --remove {lab}");
+    ));
+    say("\nAsk who decides it, look at what is in force, and at the counters:\n");
+    say("  tortie explain --from shop/web --to shop/db --port tcp/5432");
+    say("  tortie get networkpolicy -A -o wide");
+    say("  tortie status");
+    say(&format!("  ip netns exec {lab}-node nft list table inet tortie"));
+    say("\nChange a policy; milliseconds later it holds:\n");
+    say("  tortie delete networkpolicy db-not-from-web -n shop");
+    say(&format!("  tortie apply -f {}", home.policy().display()));
+    say(&format!("\nWhat the agent (process {}) logs: {}", stage.agent(), home.log().display()));
+    say(&format!("\nRemove all of it:\n\n  tortie demo --remove {lab}"));
 }
 
 fn address_of(stage: &Stage, name: &str) -> String {
