@@ -265,7 +265,8 @@ fn faults_come_in_calicos_words_and_with_their_place() {
         "apiVersion: projectcalico.org/v7\nkind: BGPPeer\nmetadata: {name: x}\n",
     );
     assert!(
-        said.err.starts_with("failed to execute command: unknown resource type (BGPPeer) and/or version (projectcalico.org/v7)\n"),
+        said.err
+            .starts_with("failed to execute command: unknown resource type (BGPPeer) and/or version (v7)\n"),
         "{said:?}"
     );
     let said = fixture.pipe(&["apply", "-f", "-"], &mk_pool("p", "10.0.0.0/16", "  disabled: \"maybe\"\n"));
