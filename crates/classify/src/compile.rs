@@ -237,11 +237,16 @@ impl Compiled {
         })
     }
 
-    /// Whether membership only ever adds packets that are allowed.
+    /// Whether membership only ever adds packets that are allowed, and none is cut out of what a shorter key allows:
+    /// all ports but one, written down, are "the protocol: allow" and "that port: deny".
     pub fn is_monotone(&self) -> bool {
         self.items.iter().all(|item| {
+            let Layer4 { protocol: _, not_protocol, any: _, any_named: _, none, none_named, restricted: _ } =
+                &item.layer4;
             item.without.is_empty()
-                && item.layer4.none_named.is_empty()
+                && not_protocol.is_none()
+                && none.is_empty()
+                && none_named.is_empty()
                 && match item.then {
                     Then::Allow => true,
                     Then::Deny => item.within.is_empty() && item.layer4 == Layer4::default(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use tortie_api::policy::Direction;
 use tortie_dataplane::flat::{
-    ClassId, Dispatch, EntryKey, L4ClassId, L4Key, L4Match, StackId, Tables, Verdict,
+    ClassId, Dispatch, EntryKey, L4ClassId, L4Key, L4Match, Levels, Outcome, StackId, Tables, Verdict,
 };
 
 /// A new packet, as far as one side's verdict depends on it.
@@ -89,7 +89,7 @@ pub fn l4_class_of(tables: &Tables, packet: &Packet) -> Option<L4ClassId> {
 }
 
 /// The verdict of a stack, in the order of lookups that [`tortie_dataplane::flat`] gives. A lookup
-/// that the stack's levels leave out is left out here too.
+/// that the stack's levels leave out is left out here too, and so is an entry of an outcome that they leave out.
 pub fn verdict(tables: &Tables, stack: StackId, class: ClassId, packet: &Packet) -> Option<Verdict> {
     let chain = tables.stacks.get(&stack)?;
     let levels = chain.levels;
@@ -106,6 +106,18 @@ pub fn verdict(tables: &Tables, stack: StackId, class: ClassId, packet: &Packet)
         .into_iter()
         .filter(|(wanted, ..)| *wanted)
         .filter_map(|(_, class, l4)| l4.map(|l4| EntryKey { stack, class, l4 }))
-        .find_map(|key| tables.entries.get(&key).copied());
+        .filter_map(|key| tables.entries.get(&key).copied())
+        .find(|verdict| asks_for(tables, levels, *verdict));
     Some(found.unwrap_or(chain.default))
+}
+
+/// Whether the stack looks where the driver keeps verdicts like this one.
+fn asks_for(tables: &Tables, levels: Levels, verdict: Verdict) -> bool {
+    if tables.paths.get(&verdict.path).is_some_and(|path| !path.logged.is_empty()) {
+        return levels.log;
+    }
+    match verdict.outcome {
+        Outcome::Allow => levels.allow,
+        Outcome::Deny => levels.deny,
+    }
 }

@@ -13,6 +13,8 @@ pub struct Paths {
     next: u32,
     fresh: Vec<PathId>,
     unused: Vec<PathId>,
+    /// Were held in this commit and aren't any more: steps on the way name them.
+    dropped: FxHashSet<PathId>,
 }
 
 impl Paths {
@@ -25,6 +27,7 @@ impl Paths {
             next: self.next,
             fresh: Vec::new(),
             unused: self.by_id.keys().copied().collect(),
+            dropped: FxHashSet::default(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Paths {
             *count -= 1;
             if *count == 0 {
                 self.unused.push(id);
+                self.dropped.insert(id);
             }
         }
     }
@@ -76,23 +80,29 @@ impl Paths {
         self.by_id.iter().map(|(id, (path, _))| (*id, path))
     }
 
-    /// Ends a commit: the paths that came into use, and those that went out of it.
+    /// Ends a commit: the paths that came into use, and those that went out of it. One that a new stack's entry led
+    /// to, of a class that this commit empties, is among both.
     pub fn settle(&mut self) -> (Vec<(PathId, Arc<Path>)>, Vec<PathId>) {
-        let mut removed = Vec::new();
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
         let fresh: FxHashSet<PathId> = std::mem::take(&mut self.fresh).into_iter().collect();
+        let dropped = std::mem::take(&mut self.dropped);
         for id in std::mem::take(&mut self.unused) {
             if let Some((path, 0)) = self.by_id.get(&id) {
-                self.by_path.remove(&Arc::clone(path));
+                let path = Arc::clone(path);
+                self.by_path.remove(&path);
                 self.by_id.remove(&id);
-                if !fresh.contains(&id) {
-                    removed.push(id);
+                match (fresh.contains(&id), dropped.contains(&id)) {
+                    (true, false) => {}
+                    (true, true) => {
+                        added.push((id, path));
+                        removed.push(id);
+                    }
+                    (false, _) => removed.push(id),
                 }
             }
         }
-        let added = fresh
-            .into_iter()
-            .filter_map(|id| self.by_id.get(&id).map(|(path, _)| (id, Arc::clone(path))))
-            .collect();
+        let lasting = fresh.into_iter();
+        added.extend(lasting.filter_map(|id| self.by_id.get(&id).map(|(path, _)| (id, Arc::clone(path)))));
         (added, removed)
     }
 }

@@ -111,9 +111,9 @@ pub fn run(case: &Case, fault: Fault, cover: &mut Cover) -> Option<Difference> {
             }
         }
         let mut between = Vec::new();
-        let committed = node.commit(|node, phase| {
+        let committed = node.commit(|node, step| {
             for (at, (side, _)) in before.iter().enumerate() {
-                between.push((at, phase, node.judge(&side.interface, side.direction, &side.packet)));
+                between.push((at, step.phase, node.judge(&side.interface, side.direction, &side.packet)));
             }
         });
         if let Err(Broken(found)) = committed {
@@ -167,22 +167,24 @@ pub fn run(case: &Case, fault: Fault, cover: &mut Cover) -> Option<Difference> {
 
 /// Whether two decisions are one by the names that users see.
 fn same(one: &Decision, other: &Decision) -> bool {
-    let name = |by: &By| (by.tier().to_owned(), by.kind(), by.policy(), by.rule());
-    let met = |decision: &Decision| -> Vec<_> {
-        decision
-            .path
-            .iter()
-            .map(|step| match step {
-                Step::Log(by) => ("log", name(by)),
-                Step::Pass(by) => ("pass", name(by)),
-            })
-            .collect()
-    };
-    one.outcome == other.outcome && name(&one.by) == name(&other.by) && met(one) == met(other)
+    one.outcome == other.outcome && way(&one.by, &one.path) == way(&other.by, &other.path)
+}
+
+/// What was done, and the tier, kind, policy and rule that did it.
+pub type Met = (&'static str, String, &'static str, String, i64);
+
+/// All that a packet met, who decided last, by the names that users see.
+pub fn way(by: &By, path: &[Step]) -> Vec<Met> {
+    let name = |what, by: &By| (what, by.tier().to_owned(), by.kind(), by.policy(), by.rule());
+    let met = path.iter().map(|step| match step {
+        Step::Log(by) => name("log", by),
+        Step::Pass(by) => name("pass", by),
+    });
+    met.chain([name("decided", by)]).collect()
 }
 
 /// What the node says it can't enforce, for `analysis`.
-fn enforcement(node: &Node) -> Enforcement {
+pub fn enforcement(node: &Node) -> Enforcement {
     let denied: BTreeSet<ResourceKey> = node
         .classifier()
         .policies()

@@ -7,7 +7,7 @@
 //!        its steps, where the old or the new verdict must hold
 //!  shrink makes a failure small; faults shows that failures are seen; cover that all is tried
 //! ```
-//! The same clusters go through a real kernel in `tests/kernel.rs`.
+//! The same clusters go through a real kernel in `tests/kernel`.
 
 pub mod check;
 pub mod cover;

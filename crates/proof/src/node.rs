@@ -9,7 +9,7 @@ use tortie_api::policy::{Action, Direction};
 use tortie_calc::{Config, Graph};
 use tortie_classify::Classifier;
 use tortie_classify::lookup::{self, Detail};
-use tortie_dataplane::flat::{self, Phase, RuleRef, Step, Tables, Verdict};
+use tortie_dataplane::flat::{self, PathId, Phase, RuleRef, Step, Tables, Verdict};
 use tortie_dataplane::policy::{Policy, Update};
 
 use crate::random::NODE;
@@ -48,7 +48,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Broken`] if a step changes in place what packets are led to.
-    pub fn commit(&mut self, mut watch: impl FnMut(&Self, Phase)) -> Result<(), Broken> {
+    pub fn commit(&mut self, mut watch: impl FnMut(&Self, &Step)) -> Result<(), Broken> {
         let tamper = self.tamper;
         let classifier = &mut self.classifier;
         self.graph.flush(&mut |mut update| {
@@ -62,7 +62,7 @@ impl Node {
             for step in &change.steps {
                 self.check_step(step)?;
                 step.ops.iter().for_each(|op| self.tables.apply(op));
-                watch(self, step.phase);
+                watch(self, step);
             }
             self.classifier.release(change.freed);
             if !change.follow_up {
@@ -75,8 +75,20 @@ impl Node {
         Ok(())
     }
 
-    /// Nothing that packets are led to may change under them.
+    /// Nothing that packets are led to may change under them, and verdicts name counters that are there.
     fn check_step(&self, step: &Step) -> Result<(), Broken> {
+        let added =
+            |id: PathId| step.ops.iter().any(|op| matches!(op, flat::Op::AddPath(of, _) if *of == id));
+        let named = step.ops.iter().filter_map(|op| match op {
+            flat::Op::AddEntry(_, verdict) => Some(verdict.path),
+            flat::Op::AddStack(_, stack) => Some(stack.default.path),
+            _ => None,
+        });
+        for id in named {
+            if !self.tables.paths.contains_key(&id) && !added(id) {
+                return Err(Broken(format!("{id:?} is named in {:?} before it is there", step.phase)));
+            }
+        }
         for op in &step.ops {
             let in_place = match op {
                 flat::Op::AddEntry(key, _) => self.tables.entries.contains_key(key),
@@ -129,10 +141,14 @@ impl Node {
             flat::Outcome::Allow => Outcome::Allow,
             flat::Outcome::Deny => Outcome::Deny,
         };
-        let path = self.tables.paths.get(&verdict.path);
-        let by = path.map_or(By::Nothing, |path| self.by(path.decided));
-        let path = path.map(|path| path.passed.iter().map(|rule| self.step(*rule)).collect());
-        Decision { outcome, by, path: path.unwrap_or_default() }
+        let (by, path) =
+            self.tables.paths.get(&verdict.path).map_or((By::Nothing, Vec::new()), |path| self.words(path));
+        Decision { outcome, by, path }
+    }
+
+    /// A path in `analysis`' words: who decided, and what was met before.
+    pub fn words(&self, path: &flat::Path) -> (By, Vec<AnswerStep>) {
+        (self.by(path.decided), path.passed.iter().map(|rule| self.step(*rule)).collect())
     }
 
     fn step(&self, rule: RuleRef) -> AnswerStep {
