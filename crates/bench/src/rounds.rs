@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::figures;
+
 /// Figures of one round, by name.
 pub type Figures = Vec<(String, f64)>;
 
@@ -47,48 +49,8 @@ pub fn interleave(cases: &[Vec<&str>], rounds: usize) -> anyhow::Result<()> {
             }
         }
     }
-    for (name, mut values) in all.into_iter().flatten() {
-        values.sort_by(f64::total_cmp);
-        let (low, high) = interval(values.len());
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        let middle = values.len() / 2;
-        let median = if values.len().is_multiple_of(2) {
-            f64::midpoint(at(middle - 1), at(middle))
-        } else {
-            at(middle)
-        };
-        println!("{name}={}", show(median));
-        println!("{name}_low={}", show(at(low)));
-        println!("{name}_high={}", show(at(high)));
+    for (name, values) in all.into_iter().flatten() {
+        figures::median(&name, &values);
     }
     Ok(())
-}
-
-fn show(value: f64) -> String {
-    if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.4}") }
-}
-
-/// Which of so many sorted values bound the median with 95 % confidence: by the binomial
-/// distribution; the first and the last where there are fewer than six.
-fn interval(count: usize) -> (usize, usize) {
-    let half = 0.5f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
-    let (mut below, mut term, mut low) = (half, half, 0);
-    while below + term * (count as f64 - low as f64) / (low as f64 + 1.0) <= 0.025 {
-        term *= (count as f64 - low as f64) / (low as f64 + 1.0);
-        below += term;
-        low += 1;
-    }
-    let low = low.min(count.saturating_sub(1) / 2);
-    (low, count.saturating_sub(1) - low)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_interval_of_the_median_is_that_of_the_tables() {
-        // Ranks from 0; tables of the sign test give ranks from 1: 9: (2, 8), 20: (6, 15).
-        assert_eq!((interval(5), interval(6), interval(9), interval(20)), ((0, 4), (0, 5), (1, 7), (5, 14)));
-    }
 }

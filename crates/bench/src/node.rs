@@ -1,0 +1,171 @@
+//! A node in a lab, with the real agent and a database of its own.
+//!
+//! The programs are those beside this one (`tortie`), as `make bench` builds them. The database is in the directory
+//! for temporary files; durability is the default, so each write waits for that disk.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tortie_agent::protocol::{Question, Reply, ask};
+use tortie_api::kind::{Kind, ResourceKey};
+use tortie_lab::{Lab, Role};
+use tortie_nft::object::TableId;
+use tortie_nft::{Batch, Client as Tables};
+use tortie_store::embedded::{Embedded, Options};
+use tortie_store::keys;
+use tortie_store::resources::Client;
+
+use crate::objects::NODE;
+
+/// For how long an agent may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a starting agent is asked.
+const POLL: Duration = Duration::from_micros(500);
+
+/// The node. Ends its agent and removes everything when dropped.
+pub struct Node {
+    /// Its network.
+    pub lab: Lab,
+    /// Its place among the lab's hosts.
+    pub place: usize,
+    /// Its store.
+    pub client: Client,
+    store: Embedded,
+    directory: TempDir,
+    tortie: PathBuf,
+    agent: Option<u32>,
+}
+
+impl Node {
+    /// A node without pods or agent.
+    ///
+    /// # Errors
+    /// If the lab or the database can't be made, or `tortie` isn't beside this program.
+    pub fn create() -> anyhow::Result<Self> {
+        let tortie = std::env::current_exe()?.with_file_name("tortie");
+        if !tortie.exists() {
+            bail!("{} is not there: build it first (make bench does)", tortie.display());
+        }
+        let mut lab = Lab::create()?;
+        let place = lab.add_host(NODE, Role::Node)?;
+        let directory = tempfile::Builder::new().prefix("tortie-bench-").tempdir()?;
+        let store = Embedded::open(Options::new(directory.path().join("tortie.db")))?;
+        let client = Client::new(Arc::new(store.clone()));
+        client.ensure_initialized()?;
+        Ok(Self { lab, place, client, store, directory, tortie, agent: None })
+    }
+
+    /// The program that is measured.
+    pub fn tortie(&self) -> &Path {
+        &self.tortie
+    }
+
+    /// Where the agent answers.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent.sock")
+    }
+
+    /// The process of the agent.
+    ///
+    /// # Errors
+    /// If none was started.
+    pub fn agent(&self) -> anyhow::Result<u32> {
+        self.agent.context("no agent was started")
+    }
+
+    /// A call of `tortie` with this node's settings.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.tortie);
+        command
+            .env_clear()
+            .env("NODENAME", NODE)
+            .env("DATASTORE_TYPE", "embedded")
+            .env("TORTIE_DATABASE", self.store.path())
+            .env("TORTIE_SOCKET", self.socket())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the agent and waits until all that the store holds is in the kernel; returns how long that took.
+    ///
+    /// # Errors
+    /// With the agent's log, if it doesn't get there.
+    pub fn start(&mut self) -> anyhow::Result<Duration> {
+        let log = self.directory.path().join("agent.log");
+        let mut command = self.command();
+        command.arg("agent").stdout(Stdio::null()).stderr(File::create(&log)?);
+        let since = Instant::now();
+        self.agent = Some(self.lab.host_mut(self.place).spawn(&mut command)?);
+        while self.settle().is_err() {
+            if since.elapsed() > PATIENCE {
+                bail!("the agent is not ready after {PATIENCE:?}:\n{}", std::fs::read_to_string(log)?);
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(since.elapsed())
+    }
+
+    /// Waits until all that the store holds by now is in the kernel.
+    ///
+    /// # Errors
+    /// If the agent doesn't answer.
+    pub fn settle(&self) -> anyhow::Result<()> {
+        match ask(&self.socket(), &Question::Settle)? {
+            Reply::Settled => Ok(()),
+            other => bail!("the agent answers {other:?}"),
+        }
+    }
+
+    /// Ends the agent by a signal. Its table stays.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn stop(&mut self, signal: Signal) -> anyhow::Result<()> {
+        let agent = self.agent.take().context("no agent was started")?;
+        self.lab.host_mut(self.place).stop(agent, signal)?;
+        Ok(())
+    }
+
+    /// Deletes the table that an agent left, as if the machine had just started.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn forget_table(&self) -> anyhow::Result<()> {
+        let mut tables = self.lab.hosts()[self.place].namespace().run(Tables::open)??;
+        let mut batch = Batch::new(&TableId::inet("tortie"));
+        batch.destroy_table();
+        Ok(tables.commit(batch)?)
+    }
+
+    /// Writes objects in one transaction, whatever is there.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn put(&self, objects: &[(ResourceKey, Value)]) -> anyhow::Result<()> {
+        let items: Vec<(String, Vec<u8>)> = objects
+            .iter()
+            .map(|(key, object)| (keys::resource(key), object.to_string().into_bytes()))
+            .collect();
+        self.store.put_many(items.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
+        Ok(())
+    }
+}
+
+/// An object as it is stored.
+pub fn stored(kind: Kind, namespace: &str, name: &str, labels: &Value, spec: &Value) -> (ResourceKey, Value) {
+    let metadata = match namespace {
+        "" => json!({"name": name, "labels": labels}),
+        _ => json!({"name": name, "namespace": namespace, "labels": labels}),
+    };
+    let object = json!({
+        "kind": kind.name(), "apiVersion": "projectcalico.org/v3", "metadata": metadata, "spec": spec,
+    });
+    (ResourceKey { kind, namespace: namespace.into(), name: name.into() }, object)
+}
