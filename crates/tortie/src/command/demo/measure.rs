@@ -4,13 +4,16 @@
 //! one left behind: every probe is one new connection, and one first packet is what counters count.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tortie_agent::ledger::RuleName;
 use tortie_agent::status::{PolicyStatus, RuleStatus, Status};
 use tortie_lab::matrix::Place;
 use tortie_lab::probe::probe;
+use tortie_lab::respond::SENTINEL_PORT;
 use tortie_lab::{Matrix, Outcome, Party, Sentinel, Service};
 use tortie_netlink::sysctl;
 
@@ -21,6 +24,14 @@ use super::stage::Stage;
 const FIRST_PORT: u16 = 10_000;
 /// Source ports of a round; far more than it has probes.
 const PORTS: u16 = 5_000;
+/// How long after a SYN the kernel is far from sending another (it does so after a second, `TCP_TIMEOUT_INIT`).
+const ONE_SYN: Duration = Duration::from_millis(800);
+/// How often a probe is sent anew because the machine stood still for longer than that.
+const ATTEMPTS: usize = 5;
+/// How long one answer is waited for before the next packet is sent over a new link.
+const AWAKE_AFTER: Duration = Duration::from_millis(20);
+/// How long a new link may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 const RANGE: &str = "net/ipv4/ip_local_port_range";
 
 /// How often rules counted.
@@ -53,6 +64,14 @@ impl Probes {
         services: Vec<Vec<Service>>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
+        if let Some((outside, pods)) = parties.split_last() {
+            for (pod, address) in
+                pods.iter().flat_map(|pod| outside.addresses.iter().map(move |to| (pod, *to)))
+            {
+                interrupt.check()?;
+                awaken(pod, address)?;
+            }
+        }
         let mut sentinels = BTreeMap::new();
         for (from, to) in pairs(parties.len()) {
             for ipv4 in [true, false] {
@@ -93,9 +112,7 @@ impl Probes {
             self.take_ports()?;
             let mut before = counted(&stage.status()?);
             for &place in &places {
-                interrupt.check()?;
-                let outcome = self.probe(place, ipv4)?;
-                let after = counted(&stage.status()?);
+                let (outcome, after) = self.probe(stage, place, ipv4, &mut before, interrupt)?;
                 add_rise(counts.entry(place).or_default(), &before, &after);
                 before = after;
                 if let Some(other) = matrix.cells.insert(place, outcome).filter(|other| *other != outcome) {
@@ -106,11 +123,34 @@ impl Probes {
         Ok(Measured { matrix, counts, rounds: rounds.into() })
     }
 
-    fn probe(&self, place: Place, ipv4: bool) -> anyhow::Result<Outcome> {
+    /// One probe: what became of it, and the counters after it. If it took so long that the kernel may have sent its SYN
+    /// twice, it does not count: `before` becomes what the counters are now, and another is sent.
+    fn probe(
+        &self,
+        stage: &Stage,
+        place: Place,
+        ipv4: bool,
+        before: &mut Counts,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<(Outcome, Counts)> {
         let Place { from, to, service } = place;
         let sentinel = self.sentinels.get(&(from, to, ipv4)).context("a sentinel for each pair")?;
         let address = self.parties[to].address(ipv4).context("an address of the family")?;
-        Ok(probe(&self.parties[from].namespace, sentinel, address, service)?)
+        for _ in 0..ATTEMPTS {
+            interrupt.check()?;
+            let since = Instant::now();
+            let outcome = probe(&self.parties[from].namespace, sentinel, address, service)?;
+            let took = since.elapsed();
+            let after = counted(&stage.status()?);
+            if took < ONE_SYN || !matches!(service, Service::Tcp(_)) {
+                return Ok((outcome, after));
+            }
+            *before = after;
+        }
+        bail!(
+            "{} took longer than {ONE_SYN:?} {ATTEMPTS} times: this machine is too busy",
+            self.describe(place)
+        )
     }
 
     /// Gives all parties the next range of source ports.
@@ -132,6 +172,27 @@ impl Probes {
     pub fn describe(&self, place: Place) -> String {
         let Place { from, to, service } = place;
         format!("{} -> {} {service}", self.parties[from].name, self.parties[to].name)
+    }
+}
+
+/// The kernel drops what is sent over a new link until a worker of its own has attached the link's queue, which may be
+/// after everything else is ready: sends until an answer comes, so that both ends of every link have carried a packet.
+fn awaken(from: &Party, to: IpAddr) -> anyhow::Result<()> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = from.namespace.run(|| UdpSocket::bind((any, 0)))??;
+    socket.connect((to, SENTINEL_PORT))?;
+    socket.set_read_timeout(Some(AWAKE_AFTER))?;
+    let since = Instant::now();
+    loop {
+        // An ICMP error for an earlier one may be told here.
+        drop(socket.send(b"awake?"));
+        match socket.recv(&mut [0; 16]) {
+            Ok(_) => return Ok(()),
+            Err(error) if since.elapsed() > PATIENCE => {
+                bail!("nothing comes from {to} to {} in {PATIENCE:?}: {error}", from.name);
+            }
+            Err(_) => {}
+        }
     }
 }
 
