@@ -2,8 +2,8 @@
 //!
 //! A hundred local endpoints are closed to a port; the policy opens it. The clock runs from before the create until
 //! packets have reached the first and the last endpoint; then all hundred are checked. The agent is the real one,
-//! the database its own file with full durability: the create waits for the disk. Beside it stands what of the time
-//! the calculation takes.
+//! the database its own file, by default with full durability: the create waits for the disk. Beside it stands what of
+//! the time the calculation takes.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use tortie_api::kind::ResourceKey;
 use tortie_calc::{Config, Graph};
 use tortie_classify::Classifier;
 
-use crate::node::Node;
+use crate::node::{Node, durability};
 use crate::objects::NODE;
 use crate::town::{ENDPOINTS, Town, opening, remote, standing};
 use crate::{figures, objects, town};
@@ -40,7 +40,7 @@ const FIRST_PORT: u16 = 20_000;
 /// If something can't be set up, or a policy doesn't come into force.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { changes, policies, remote: elsewhere } = arguments;
-    println!("apply_durability=full");
+    println!("apply_durability={}", durability());
     let mut cases = Vec::new();
     for count in policies {
         let mut node = Node::create()?;

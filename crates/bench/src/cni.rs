@@ -15,7 +15,7 @@ use tortie_netlink::Rtnetlink;
 use tortie_netlink::rtnetlink::{LinkRef, VethEnd, VethPair};
 
 use crate::figures;
-use crate::node::Node;
+use crate::node::{Node, durability};
 use crate::objects::NODE;
 
 /// How much is measured.
@@ -41,6 +41,7 @@ const AT_ONCE: usize = 8;
 /// If a call fails.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { calls, rounds, pods } = arguments;
+    println!("cni_durability={}", durability());
     let mut node = Node::create()?;
     let metadata = json!({"name": "bench"});
     let spec =

@@ -1,7 +1,8 @@
 //! A node in a lab, with the real agent and a database of its own.
 //!
 //! The programs are those beside this one (`tortie`), as `make bench` builds them. The database is in the directory
-//! for temporary files; durability is the default, so each write waits for that disk.
+//! for temporary files; its durability is what `TORTIE_DATABASE_SYNC` says, else `full`: each write waits for that
+//! disk.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,17 @@ use tortie_store::resources::Client;
 
 use crate::objects::NODE;
 
+/// Names what a write has outlived when it returns: `full` or `normal`.
+const DURABILITY: &str = "TORTIE_DATABASE_SYNC";
 /// For how long an agent may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a starting agent is asked.
 const POLL: Duration = Duration::from_micros(500);
+
+/// What a write to the measured databases has outlived when it returns.
+pub fn durability() -> String {
+    std::env::var(DURABILITY).unwrap_or_else(|_| "full".to_owned())
+}
 
 /// The node. Ends its agent and removes everything when dropped.
 pub struct Node {
@@ -56,7 +64,11 @@ impl Node {
         let mut lab = Lab::create()?;
         let place = lab.add_host(NODE, Role::Node)?;
         let directory = tempfile::Builder::new().prefix("tortie-bench-").tempdir()?;
-        let store = Embedded::open(Options::new(directory.path().join("tortie.db")))?;
+        let path = directory.path().join("tortie.db").to_string_lossy().into_owned();
+        let store = Embedded::open(Options::from_settings(|name| match name {
+            "TORTIE_DATABASE" => Some(path.clone()),
+            _ => std::env::var(name).ok(),
+        })?)?;
         let client = Client::new(Arc::new(store.clone()));
         client.ensure_initialized()?;
         Ok(Self { lab, place, client, store, directory, tortie, agent: None })
@@ -90,6 +102,9 @@ impl Node {
             .env("TORTIE_DATABASE", self.store.path())
             .env("TORTIE_SOCKET", self.socket())
             .stdin(Stdio::null());
+        if let Ok(durability) = std::env::var(DURABILITY) {
+            command.env(DURABILITY, durability);
+        }
         command
     }
 
