@@ -41,7 +41,7 @@ pub enum Question {
         /// ICMP's type and code.
         icmp: Option<(u8, u8)>,
     },
-    /// Answer when all that the store held by now is in force.
+    /// Answer when all that the agent has heard of by now is in force. The store may hold more already.
     Settle,
 }
 

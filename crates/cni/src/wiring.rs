@@ -13,6 +13,7 @@ use crate::{Error, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 use tortie_netlink::rtnetlink::{LinkChange, LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair};
 use tortie_netlink::{Conntrack, Namespace, Rtnetlink, sysctl};
 
@@ -101,13 +102,40 @@ impl Pair {
     }
 }
 
+impl Created {
+    /// Returns when the host's end sends. The kernel notices a new carrier from a worker of its own (`linkwatch`), and
+    /// until then discards what goes to the pod: a pod's first packets would be lost without any rule's doing.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`] if the link can't be read. After a second it returns all the same: the wiring itself stands.
+    pub fn awake(&mut self) -> Result<()> {
+        let patience = Instant::now() + Duration::from_secs(1);
+        // As a rule it is awake already; else within a millisecond.
+        while self.host.link(LinkRef::Index(self.host_index))?.is_some_and(|link| !link.operational) {
+            if Instant::now() > patience {
+                tracing::warn!(
+                    interface = self.host_index,
+                    "the kernel has not taken in the pod's carrier after a second"
+                );
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+}
+
 impl Wiring {
     /// Wires the pod to the calling thread's namespace, from nothing. Returns the MAC address inside.
     ///
     /// # Errors
     /// [`Error::Netlink`]; nothing of it is left then.
     pub fn apply(&self, pod: &Namespace) -> Result<Mac> {
-        let done = self.pair.create(pod).and_then(|mut pair| self.dress(&mut pair, pod).map(|()| pair.mac));
+        let done = self.pair.create(pod).and_then(|mut pair| {
+            self.dress(&mut pair, pod)?;
+            pair.awake()?;
+            Ok(pair.mac)
+        });
         done.inspect_err(|_| {
             if let Err(error) = remove_from_host(LinkRef::Name(&self.pair.host_interface)) {
                 tracing::warn!(interface = self.pair.host_interface, %error, "half-made interface not removed");

@@ -120,6 +120,7 @@ fn attach(
     stored?;
     dressed?;
     context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface).map_err(Error::Gate)?;
+    created.awake()?;
     Ok(attachment)
 }
 

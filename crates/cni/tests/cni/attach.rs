@@ -488,6 +488,7 @@ fn an_address_comes_back_without_its_predecessors_connections() {
     host.call(&second);
     let receiver = peer.run(|| UdpSocket::bind("10.20.0.34:9").unwrap()).unwrap();
     receiver.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    // The first packet arrives: an ADD that has returned has left nothing to wait for.
     pod.run(|| UdpSocket::bind("10.20.0.33:0").unwrap().send_to(b"x", "10.20.0.34:9").unwrap()).unwrap();
     receiver.recv(&mut [0; 1]).unwrap();
     let mut conntrack = tortie_netlink::Conntrack::open_in(&host.namespace).unwrap();

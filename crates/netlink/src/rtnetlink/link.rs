@@ -26,6 +26,7 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFINFOMSG: usize = 16;
 const IFF_UP: u32 = libc::IFF_UP as u32;
 const IFF_LOWER_UP: u32 = libc::IFF_LOWER_UP as u32;
+const IFF_RUNNING: u32 = libc::IFF_RUNNING as u32;
 
 /// A MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +91,8 @@ pub struct Link {
     pub up: bool,
     /// Carrier is there (a veth's peer is up too).
     pub running: bool,
+    /// The kernel has taken the carrier in: packets to it are sent, not discarded. Comes a moment after the carrier.
+    pub operational: bool,
     /// `ip link set alias`.
     pub alias: Option<String>,
     /// Driver kind: `veth`, `bridge`, ...; none for loopback.
@@ -281,6 +284,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<Link> {
         mtu: 0,
         up: flags & IFF_UP != 0,
         running: flags & IFF_LOWER_UP != 0,
+        operational: flags & IFF_RUNNING != 0,
         alias: None,
         kind: None,
         peer_index: None,

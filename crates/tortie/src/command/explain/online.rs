@@ -38,15 +38,31 @@ pub struct Explained {
     pub told: (Cluster, Flow),
 }
 
+/// How often, and how long apart, both are asked again when they differ: the agent hears of a write a moment later.
+const ATTEMPTS: usize = 20;
+/// See [`ATTEMPTS`].
+const APART: Duration = Duration::from_millis(50);
+
 /// Explains one flow, as a line of a file of flows.
 ///
 /// # Errors
 /// If the store can't be read, the agent doesn't answer, or the flow can't be understood.
 pub fn explain(config: &Path, line: &str) -> anyhow::Result<Explained> {
+    let mut explained = once(config, line)?;
+    for _ in 1..ATTEMPTS {
+        if explained.agree {
+            break;
+        }
+        std::thread::sleep(APART);
+        explained = once(config, line)?;
+    }
+    Ok(explained)
+}
+
+fn once(config: &Path, line: &str) -> anyhow::Result<Explained> {
     let client = settings::client(config)?;
     let socket = settings::agent_socket();
     let hint = "is the agent running? (`tortie agent`; or give -f DIR to explain files)";
-    // The agent may be a moment behind the store.
     let Reply::Settled = ask(&socket, &Question::Settle).context(hint)? else {
         bail!("the agent's tables are not settled")
     };
