@@ -32,14 +32,6 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The health or metrics address.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// `host:port`.
-        address: String,
-        /// Why.
-        source: std::io::Error,
-    },
     /// A thread or descriptor of the process itself.
     #[error("{attempt}: {source}")]
     Process {

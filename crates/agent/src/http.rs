@@ -1,12 +1,12 @@
 //! Health and metrics over HTTP, on loopback unless the settings name another address.
 
-use std::net::TcpListener;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use tokio::net::TcpListener;
 
 use crate::monitors::spawn;
 use crate::protocol::{Question, Reply};
@@ -16,10 +16,14 @@ use crate::{Error, Result};
 /// For how long the loop may be silent before the agent counts as dead.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers `/liveness` and `/readiness` at `health` and `/metrics` at `metrics`.
+/// How often an address that is taken is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers `/liveness` and `/readiness` at `health` and `/metrics` at `metrics`. An address that is
+/// taken is tried until it is free: policy does not wait for it, and the status tells.
 ///
 /// # Errors
-/// [`Error::Listen`] if an address is taken.
+/// [`Error::Process`] if there is no thread for it.
 pub fn serve(health: Option<&str>, metrics: Option<&str>, heard: Sender<Heard>) -> Result<()> {
     let mut served = Vec::new();
     if let Some(address) = health {
@@ -27,11 +31,12 @@ pub fn serve(health: Option<&str>, metrics: Option<&str>, heard: Sender<Heard>) 
         let router = Router::new()
             .route("/liveness", get(move || probe(live.clone(), false)))
             .route("/readiness", get(move || probe(ready.clone(), true)));
-        served.push((listen(address)?, router));
+        served.push((address.to_owned(), router));
     }
     if let Some(address) = metrics {
-        let router = Router::new().route("/metrics", get(move || scrape(heard.clone())));
-        served.push((listen(address)?, router));
+        let asked = heard.clone();
+        let router = Router::new().route("/metrics", get(move || scrape(asked.clone())));
+        served.push((address.to_owned(), router));
     }
     if served.is_empty() {
         return Ok(());
@@ -43,13 +48,12 @@ pub fn serve(health: Option<&str>, metrics: Option<&str>, heard: Sender<Heard>) 
     spawn("http", move || {
         runtime.block_on(async {
             let mut running = tokio::task::JoinSet::new();
-            for (listener, router) in served {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        running.spawn(async move { axum::serve(listener, router).await });
-                    }
-                    Err(error) => tracing::error!(%error, "cannot listen"),
-                }
+            for (address, router) in served {
+                let heard = heard.clone();
+                running.spawn(async move {
+                    let listener = listen(&address, &heard).await;
+                    axum::serve(listener, router).await
+                });
             }
             while running.join_next().await.is_some() {}
         });
@@ -57,11 +61,26 @@ pub fn serve(health: Option<&str>, metrics: Option<&str>, heard: Sender<Heard>) 
     Ok(())
 }
 
-fn listen(address: &str) -> Result<TcpListener> {
-    let failed = |source| Error::Listen { address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
+/// Listens as soon as the address is free.
+async fn listen(address: &str, heard: &Sender<Heard>) -> TcpListener {
+    let mut refused = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                if refused {
+                    drop(heard.send(Heard::Unserved(address.to_owned(), None)));
+                }
+                return listener;
+            }
+            Err(error) if !refused => {
+                tracing::warn!(%error, address, "cannot listen; trying again until it is possible");
+                drop(heard.send(Heard::Unserved(address.to_owned(), Some(error.to_string()))));
+                refused = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
 }
 
 /// Asks the agent's loop; `None` if it doesn't answer in time.

@@ -3,6 +3,9 @@
 //! First of all the closed table stands, before any route or neighbour could let a packet
 //! through. Then threads listen (store, links, table, log, socket, web) and this one acts.
 
+mod configured;
+mod report;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,17 +21,17 @@ use tortie_api::policy::Direction;
 use tortie_classify::lookup::{self, Detail};
 use tortie_dataplane::flat::{Op, Outcome as Verdicts, PathId, Step, Tables};
 use tortie_netlink::{nflog, sysctl};
-use tortie_nft::flat::{Closed, Count, Cursor, Flat, LogTarget, Settings as TableSettings};
+use tortie_nft::flat::{Closed, Cursor, Flat, LogTarget, Settings as TableSettings};
 use tortie_store::Datastore;
 use tortie_store::resources::Client;
 use tortie_store::sync::Feed;
 
-use crate::config::Settings;
+use crate::config::{Environment, Settings, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
 use crate::ledger::{Ledger, RuleName};
 use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
-use crate::status::{Counted, Done, EndpointStatus, Fault, PolicyStatus, RuleStatus, Sizes, Status};
 use crate::{Result, http, log, monitors, server};
+use configured::Configured;
 
 /// How often a part of the kernel's table is read back, and how many of its elements.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +57,8 @@ pub enum Heard {
     Foreign(String),
     /// A Log rule sent a packet.
     Logged(nflog::Packet),
+    /// An address of the web server can't be listened on yet, and why; or now it can.
+    Unserved(String, Option<String>),
     /// A command asks.
     Question(Question, Answer),
 }
@@ -83,7 +88,15 @@ impl fmt::Debug for Answer {
 ///
 /// # Errors
 /// What keeps it from starting. Later troubles are logged, counted and mended.
-pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -> Result<()> {
+pub fn run(environment: &Environment, store: &Arc<dyn Datastore>, stop: &AtomicBool) -> Result<()> {
+    let client = Client::new(Arc::clone(store));
+    // Which interfaces are workloads' may stand in the store, so it is asked before the closed table is made.
+    let stored = Stored::read(&client, environment.node()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the store does not answer: closing by what the environment says");
+        Stored::new(environment.node())
+    });
+    let configured = Configured::new(environment, stored);
+    let settings = &configured.resolved().settings.clone();
     let mut driver = Flat::open(TableSettings {
         interface_prefixes: settings.interface_prefixes.clone(),
         endpoint_to_host: settings.endpoint_to_host,
@@ -101,7 +114,7 @@ pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -
     sysctl::write("net/ipv4/ip_forward", "1")?;
     sysctl::write_if_present("net/ipv6/conf/all/forwarding", "1")?;
 
-    register(&Client::new(Arc::clone(store)), &settings.node)?;
+    register(&client, &settings.node)?;
 
     let (heard, hears) = channel();
     monitors::links(heard.clone())?;
@@ -124,6 +137,8 @@ pub fn run(settings: &Settings, store: &Arc<dyn Datastore>, stop: &AtomicBool) -
         driver,
         ledger: Ledger::default(),
         settings: settings.clone(),
+        configured,
+        unserved: BTreeMap::new(),
         waiting: BTreeMap::new(),
         tickets: 0,
         logged: 0,
@@ -181,7 +196,11 @@ struct Agent {
     core: Core,
     driver: Flat,
     ledger: Ledger,
+    /// What it runs with.
     settings: Settings,
+    configured: Configured,
+    /// Addresses that can't be listened on, and why.
+    unserved: BTreeMap<String, String>,
     waiting: BTreeMap<Ticket, Answer>,
     tickets: u64,
     logged: u64,
@@ -244,7 +263,10 @@ impl Agent {
     fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Events(events) => {
-                events.into_iter().for_each(|event| self.core.on_input(Input::Event(event)))
+                for event in events {
+                    self.on_configuration(&event);
+                    self.core.on_input(Input::Event(event));
+                }
             }
             Heard::Written(events, answer) => {
                 events.into_iter().for_each(|event| self.core.on_input(Input::Event(event)));
@@ -260,6 +282,8 @@ impl Agent {
                 self.core.on_input(Input::Drift);
             }
             Heard::Logged(packet) => self.log(&packet),
+            Heard::Unserved(address, Some(error)) => drop(self.unserved.insert(address, error)),
+            Heard::Unserved(address, None) => drop(self.unserved.remove(&address)),
             Heard::Question(question, answer) => match question {
                 Question::Status => {
                     let status = self.status();
@@ -393,109 +417,4 @@ impl Agent {
             ingress: side(Direction::Ingress, destination, source),
         }
     }
-
-    fn status(&mut self) -> Status {
-        let counts = self.driver.counts().unwrap_or_else(|error| {
-            tracing::warn!(%error, "counters could not be read");
-            BTreeMap::new()
-        });
-        let drops = self.driver.drops().unwrap_or_default();
-        let classifier = self.core.classifier();
-        self.ledger.retain(|rule| {
-            classifier.policies().any(|(_, policy)| rule.is_of(&policy.key))
-                || rule.policy == crate::ledger::PROFILES
-        });
-        let totals = self.ledger.totals(&counts);
-        let sizes = classifier.sizes();
-        let name = |id: &_| {
-            classifier.policy(*id).map(|policy| format!("{}|{}", policy.tier, policy.key.full_name()))
-        };
-        let stack = |stack: &tortie_dataplane::policy::Stack| {
-            let ids = stack.tiers.iter().flat_map(|tier| &tier.policies).chain(&stack.profiles);
-            ids.filter_map(name).collect::<Vec<_>>()
-        };
-        let endpoints = classifier.endpoints().iter().map(|(key, endpoint)| EndpointStatus {
-            namespace: key.namespace.to_string(),
-            name: key.name.to_string(),
-            interface: endpoint.interface.to_string(),
-            addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
-            ingress: stack(&endpoint.ingress),
-            egress: stack(&endpoint.egress),
-        });
-        let mut policies: Vec<PolicyStatus> = classifier
-            .policies()
-            .map(|(_, policy)| PolicyStatus {
-                kind: policy.key.kind.qualified_name().to_owned(),
-                name: policy.key.full_name(),
-                tier: policy.tier.to_string(),
-                rules: rules_of(&totals, |rule| rule.is_of(&policy.key)),
-            })
-            .collect();
-        policies.push(PolicyStatus {
-            kind: Kind::Profile.name().to_owned(),
-            name: crate::ledger::PROFILES.to_owned(),
-            tier: crate::ledger::PROFILES.to_owned(),
-            rules: rules_of(&totals, |rule| rule.policy == crate::ledger::PROFILES),
-        });
-        policies.sort_by(|one, other| {
-            (&one.tier, &one.name, &one.kind).cmp(&(&other.tier, &other.name, &other.kind))
-        });
-        Status {
-            node: self.settings.node.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            in_sync: self.core.is_in_sync(),
-            ready: self.core.is_ready(),
-            table_owned: self.driver.is_owned(),
-            sizes: Sizes {
-                classes: sizes.classes,
-                prefixes: sizes.prefixes,
-                l4: sizes.l4,
-                stacks: sizes.stacks,
-                entries: sizes.entries,
-                paths: sizes.paths,
-            },
-            endpoints: endpoints.collect(),
-            policies,
-            faults: self.faults(),
-            drops: drops
-                .into_iter()
-                .map(|(reason, Count { packets, bytes })| (reason.to_owned(), Counted { packets, bytes }))
-                .collect(),
-            done: Done::of(self.core.counts(), self.logged),
-        }
-    }
-
-    fn faults(&self) -> Vec<Fault> {
-        let unreadable = self.core.unreadable().iter().map(|(key, unreadable)| Fault {
-            kind: key.kind.qualified_name().to_owned(),
-            name: key.full_name(),
-            effect: if key.kind.is_policy() { "denies what it selects" } else { "is passed over" }.to_owned(),
-            error: unreadable.error.clone(),
-        });
-        let not_enforced = self.core.classifier().policies().filter_map(|(_, policy)| {
-            Some(Fault {
-                kind: policy.key.kind.qualified_name().to_owned(),
-                name: policy.key.full_name(),
-                effect: "denies in its place".to_owned(),
-                error: policy.not_enforced.as_ref()?.to_string(),
-            })
-        });
-        let hosts = self.core.hosts().map(|key| Fault {
-            kind: key.kind.qualified_name().to_owned(),
-            name: key.full_name(),
-            effect: "leaves the host untouched".to_owned(),
-            error: "host endpoints are not enforced yet".to_owned(),
-        });
-        let mut faults: Vec<Fault> = unreadable.chain(hosts).collect();
-        for fault in not_enforced {
-            if !faults.iter().any(|known| known.kind == fault.kind && known.name == fault.name) {
-                faults.push(fault);
-            }
-        }
-        faults
-    }
-}
-
-fn rules_of(totals: &BTreeMap<RuleName, Count>, of: impl Fn(&RuleName) -> bool) -> Vec<RuleStatus> {
-    totals.iter().filter(|(rule, _)| of(rule)).map(RuleStatus::from).collect()
 }

@@ -29,6 +29,9 @@ pub struct Status {
     pub endpoints: Vec<EndpointStatus>,
     /// Policies and profiles in use, with what their rules counted.
     pub policies: Vec<PolicyStatus>,
+    /// The settings in use.
+    #[serde(default)]
+    pub settings: Vec<SettingStatus>,
     /// What isn't understood or isn't enforced as written.
     pub faults: Vec<Fault>,
     /// What was dropped without asking policy, by reason.
@@ -108,6 +111,20 @@ pub struct Counted {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// A setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingStatus {
+    /// The field of FelixConfiguration, or the variable.
+    pub name: String,
+    /// The value in use.
+    pub value: String,
+    /// Who said so: `default`, `FelixConfiguration NAME` or `environment`.
+    pub source: String,
+    /// The value that it will have when the agent is started again, if that is another one.
+    pub after_restart: Option<String>,
 }
 
 /// Something that isn't understood, or isn't enforced as written.

@@ -1,4 +1,4 @@
-//! Any object that takes part in policy, behind one type.
+//! Any object that takes part in policy, address management or the agent's settings, behind one type.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::core::{EndpointSlice, Namespace, Pod, Service, ServiceAccount};
 use crate::endpoint::{HostEndpoint, Node, WorkloadEndpoint};
+use crate::felix::FelixConfiguration;
 use crate::kind::{Kind, ResourceKey};
 use crate::kubernetes::{
     ConversionError, KubernetesClusterNetworkPolicy, KubernetesNetworkPolicy, RuleFault,
@@ -18,7 +19,7 @@ use crate::set::{GlobalNetworkSet, NetworkSet};
 
 macro_rules! resources {
     ($($kind:ident($type:ty),)*) => {
-        /// An object that takes part in policy or address management. Cheap to clone.
+        /// An object that an agent or a plugin has to know of. Cheap to clone.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Resource {
             $(
@@ -111,6 +112,7 @@ resources! {
     IPPool(IpPool),
     IPReservation(IpReservation),
     IPAMConfiguration(IpamConfiguration),
+    FelixConfiguration(FelixConfiguration),
     Namespace(Namespace),
     ServiceAccount(ServiceAccount),
     Pod(Pod),

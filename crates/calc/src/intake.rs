@@ -131,6 +131,7 @@ impl Graph {
             | Resource::IPPool(_)
             | Resource::IPReservation(_)
             | Resource::IPAMConfiguration(_)
+            | Resource::FelixConfiguration(_)
             | Resource::Pod(_)
             | Resource::Service(_)
             | Resource::EndpointSlice(_) => {}

@@ -307,7 +307,7 @@ impl Flat {
         self.client.commit(batch)
     }
 
-    fn batch(&self) -> Batch {
+    pub(super) fn batch(&self) -> Batch {
         Batch::new(&self.settings.table).with_destroy(self.features.destroy)
     }
 

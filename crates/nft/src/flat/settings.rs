@@ -1,5 +1,9 @@
 //! What an operator can choose about the flat table.
 
+use super::Flat;
+use super::chains;
+use crate::Result;
+use crate::batch::Place;
 use crate::object::TableId;
 
 /// Comment of every table of ours: by it a process with no memory knows the table, and its format.
@@ -34,6 +38,26 @@ pub enum EndpointToHost {
     Drop,
     /// The packet goes on to the host.
     Accept,
+}
+
+impl Flat {
+    /// Changes what happens to packets from workloads to this host: at once where tables of this process judge, in one
+    /// transaction that writes the chains anew that say so; else with the next [`Flat::install`].
+    pub fn set_endpoint_to_host(&mut self, action: EndpointToHost) -> Result<()> {
+        let before = self.settings.clone();
+        self.settings.endpoint_to_host = action;
+        let Some(generation) = self.current.as_ref().map(|current| current.generation) else { return Ok(()) };
+        let mut batch = self.batch();
+        let was = chains::generation(&before, generation);
+        for (filled, was) in chains::generation(&self.settings, generation).into_iter().zip(was) {
+            if filled != was {
+                let (chain, rules) = filled;
+                batch.flush_chain(&chain.name);
+                rules.iter().for_each(|rule| batch.add_rule(&chain.name, rule, Place::End));
+            }
+        }
+        self.client.commit(batch)
+    }
 }
 
 /// Where Log rules send packets.

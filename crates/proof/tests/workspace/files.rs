@@ -76,7 +76,6 @@ fn no_file_tells_of_the_machine_it_was_written_on() {
 const LIMIT: usize = 500;
 /// Sources that are longer, how long they may be, and why they aren't split.
 const LONGER: &[(&str, usize, &str)] = &[
-    ("crates/agent/src/run.rs", 520, "the loop and what it does with each thing that it hears"),
     (
         "crates/api/tests/rules.rs",
         780,

@@ -1,5 +1,6 @@
 //! `tortie agent`: the node agent, in the foreground until it is told to stop.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
-use tortie_agent::config::Settings;
+use tabwriter::TabWriter;
+use tortie_agent::config::{Environment, Stored};
+use tortie_store::resources::Client;
 
 /// The arguments of `tortie agent`. Everything else is said by environment variables under
 /// Calico's names: see README.md.
@@ -30,23 +33,37 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { check, config } = arguments;
     let hostname = nix::unistd::gethostname().context("the machine's name")?;
     let hostname = hostname.to_string_lossy().to_lowercase();
-    let settings = match Settings::resolve(&|name| std::env::var(name).ok(), &hostname) {
-        Ok(settings) => settings,
-        Err(faults) => {
-            faults.iter().for_each(|fault| eprintln!("{fault}"));
-            bail!("{} settings cannot work", faults.len());
-        }
-    };
-    if check {
-        println!("{settings:#?}");
-        return Ok(ExitCode::SUCCESS);
+    let environment = Environment::new(std::env::vars(), &hostname);
+    let refused = environment.resolve(&Stored::default()).refused;
+    if !refused.is_empty() {
+        refused.iter().for_each(|refused| eprintln!("{}", refused.error));
+        bail!("{} settings cannot work", refused.len());
     }
-    tracing::info!(?settings, version = env!("CARGO_PKG_VERSION"), "starting");
     let client = crate::settings::client(&config)?;
+    if check {
+        return show(&environment, &client);
+    }
+    tracing::info!(node = environment.node(), version = env!("CARGO_PKG_VERSION"), "starting");
     let stop = stop_on_signal()?;
-    tortie_agent::run::run(&settings, client.store(), &stop)?;
+    tortie_agent::run::run(&environment, client.store(), &stop)?;
     tracing::info!("stopped; what is in the kernel goes on judging");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what each setting comes to and who says so, then what the store says that can't work.
+fn show(environment: &Environment, client: &Client) -> anyhow::Result<ExitCode> {
+    let resolved = environment.resolve(&Stored::read(client, environment.node())?);
+    let mut table = TabWriter::new(std::io::stdout()).minwidth(5).padding(3);
+    writeln!(table, "SETTING\tVALUE\tFROM\nnode\t{}\t", environment.node())?;
+    for told in &resolved.told {
+        writeln!(table, "{}\t{}\t{}", told.name, told.value, told.source.describe(environment.node()))?;
+    }
+    table.flush()?;
+    for refused in &resolved.refused {
+        let from = refused.source.describe(environment.node());
+        eprintln!("{from}: {}; it is {} instead", refused.error, refused.instead);
+    }
+    Ok(if resolved.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A flag that SIGTERM and SIGINT raise. They are blocked in every thread but the one that waits for them.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tabwriter::TabWriter;
 use tortie_agent::protocol::{Question, Reply, ask};
-use tortie_agent::status::Status;
+use tortie_agent::status::{SettingStatus, Status};
 
 use super::Output;
 
@@ -54,6 +54,14 @@ pub fn text(status: &Status) -> anyhow::Result<String> {
         writeln!(table, "\nNOT UNDERSTOOD\tNAME\tEFFECT\tWHY")?;
         for fault in &status.faults {
             writeln!(table, "{}\t{}\t{}\t{}", fault.kind, fault.name, fault.effect, fault.error)?;
+        }
+    }
+    let set = status.settings.iter().filter(|set| set.source != "default" || set.after_restart.is_some());
+    let set: Vec<_> = set.collect();
+    if !set.is_empty() {
+        writeln!(table, "\nSETTING\tVALUE\tFROM\tAFTER A RESTART")?;
+        for SettingStatus { name, value, source, after_restart } in set {
+            writeln!(table, "{name}\t{value}\t{source}\t{}", after_restart.as_deref().unwrap_or("the same"))?;
         }
     }
     writeln!(table, "\nNAMESPACE\tENDPOINT\tINTERFACE\tADDRESSES")?;

@@ -1,0 +1,136 @@
+//! A host with its agent and pods, and the commands that its operator has.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tortie_netlink::{Namespace, OwnedNamespace};
+
+const NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"net","type":"calico","nodename":"node1",
+    "ipam":{"type":"calico-ipam"},"policy":{"type":"k8s"}}"#;
+
+/// A host in a network namespace with its agent. Everything goes with it.
+pub struct Machine {
+    pub host: OwnedNamespace,
+    pods: Vec<(String, OwnedNamespace, String)>,
+    pub agent: Option<Child>,
+    pub files: tempfile::TempDir,
+    /// Variables of the agents that are started from now on.
+    pub variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Machine {
+    pub fn new(name: &str) -> Self {
+        let host = OwnedNamespace::create(&format!("tt-{}-{name}", std::process::id())).unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let mut machine = Self { host, pods: Vec::new(), agent: None, files, variables: Vec::new() };
+        machine.apply(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n---\n\
+             apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
+        );
+        machine.start();
+        machine
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.host.name(), env!("CARGO_BIN_EXE_tortie")]).args(arguments);
+        let file = |name: &str| self.files.path().join(name);
+        command
+            .env("TORTIE_DATABASE", file("db"))
+            .env("TORTIE_SOCKET", file("sock"))
+            .env("NODENAME", "node1");
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub fn start(&mut self) {
+        let log = std::fs::File::create(self.log()).unwrap();
+        self.agent = Some(self.command(&["agent"]).envs(self.variables.clone()).stderr(log).spawn().unwrap());
+        self.status_when(|status| status["ready"] == true);
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.files.path().join("log")
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_slice(&self.run(&["status", "-o", "json"]).stdout).unwrap_or_default()
+    }
+
+    /// The status as soon as `wanted` is true of it.
+    pub fn status_when(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let patience = Instant::now() + Duration::from_secs(60);
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(
+                Instant::now() < patience,
+                "{status:#}\n{}",
+                std::fs::read_to_string(self.log()).unwrap()
+            );
+        }
+    }
+
+    /// Ends the agent; what it left in the kernel stays.
+    pub fn stop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill().unwrap();
+            agent.wait().unwrap();
+        }
+    }
+
+    /// Applies YAML; what it says is in force when this returns.
+    pub fn apply(&self, yaml: &str) {
+        let path = self.files.path().join("objects.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        let output = self.run(&["apply", "-f", path.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn add(&mut self, pod: &str) -> String {
+        let inside = OwnedNamespace::create(&format!("{}-{pod}", self.host.name())).unwrap();
+        let mut command = self.command(&[]);
+        command
+            .env("CNI_COMMAND", "ADD")
+            .env("CNI_CONTAINERID", format!("container-{pod}"))
+            .env("CNI_NETNS", inside.path())
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", "/opt/cni/bin")
+            .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(NETWORK.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let address = result["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
+        self.pods.push((pod.to_owned(), inside, address.clone()));
+        address
+    }
+
+    pub fn inside(&self, pod: &str) -> Namespace {
+        let (_, inside, _) = self.pods.iter().find(|(name, ..)| name == pod).unwrap();
+        Namespace::open(inside.path()).unwrap()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            drop(agent.kill());
+            drop(agent.wait());
+        }
+    }
+}
+
+/// Whether a connection comes about; a drop is known by the connect timing out.
+pub fn connects(from: &Namespace, to: SocketAddr) -> bool {
+    from.run(|| TcpStream::connect_timeout(&to, Duration::from_millis(700)).is_ok()).unwrap()
+}

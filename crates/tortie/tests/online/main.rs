@@ -1,0 +1,7 @@
+//! A machine as its operator sees it: the real agent, pods wired by the real plugin, objects by `apply`.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod machine;
+mod packets;
+mod settings;
