@@ -152,7 +152,9 @@ impl Gate for AgentGate<'_> {
         Ok(())
     }
 
-    fn judged(&self, endpoint: &ResourceKey, _interface: &str) -> Result<(), String> {
+    fn judged(&self, endpoint: &ResourceKey, interface: &str) -> Result<(), String> {
+        // The store's watch may have told of the endpoint before its interface was there.
+        self.heard.send(Heard::Link(interface.to_owned())).map_err(|_| STOPPING.to_owned())?;
         let stored = self.client.get_as(endpoint).map_err(|error| error.to_string())?;
         let stored: WorkloadEndpoint = stored;
         let (answer, answered) = channel();

@@ -7,7 +7,7 @@ use crate::execute::{Context, Reply, execute};
 use crate::request::{Command, Environment, Plugin, Request, version_of};
 use crate::transport::{self, Call};
 use crate::{ClosedTable, Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tortie_netlink::Namespace;
 use tortie_store::embedded::{Embedded, Options};
@@ -21,7 +21,7 @@ pub const DATABASE: &str = "/var/lib/tortie/tortie.db";
 pub struct Process {
     /// As which plugin.
     pub plugin: Plugin,
-    /// All its environment; `CNI_*`, `TORTIE_SOCKET` and `TORTIE_DATABASE` count.
+    /// All its environment; `CNI_*`, `TORTIE_SOCKET`, `TORTIE_DATABASE` and `TORTIE_DATABASE_SYNC` count.
     pub environment: Environment,
     /// Standard input.
     pub stdin: String,
@@ -50,7 +50,7 @@ pub fn run(process: &Process) -> Reply {
 pub fn test_datastore(environment: &Environment, stdin: &str) -> Result<()> {
     let config = serde_json::from_str(stdin).unwrap_or_default();
     let config = crate::config::NetworkConfig::parse(&config)?;
-    let client = open(&setting(environment, "TORTIE_DATABASE", &config.database, DATABASE))?;
+    let client = open(environment, &config.database)?;
     client.list(tortie_api::kind::Kind::ClusterInformation, None)?;
     Ok(())
 }
@@ -63,7 +63,7 @@ fn dispatch(process: &Process, request: &Request, call: &Call) -> Result<Reply> 
         use std::os::fd::AsFd;
         return transport::ask(&mut stream, call, pod.as_ref().map(AsFd::as_fd));
     }
-    let client = open(&setting(&process.environment, "TORTIE_DATABASE", &request.config.database, DATABASE))?;
+    let client = open(&process.environment, &request.config.database)?;
     let node = hostname()?;
     let context = Context { client: &client, gate: &ClosedTable, node: &node, view: None };
     Ok(execute(&context, request, pod.as_ref()))
@@ -81,8 +81,10 @@ fn pod_namespace(request: &Request) -> Result<Option<Namespace>> {
     }
 }
 
-fn open(path: &Path) -> Result<Client> {
-    let store = Embedded::open(Options::new(path))?;
+fn open(environment: &Environment, configured: &str) -> Result<Client> {
+    let path = setting(environment, "TORTIE_DATABASE", configured, DATABASE);
+    let options = Options::from_settings(|name| environment.get(name).cloned())?;
+    let store = Embedded::open(Options { path, ..options })?;
     Ok(Client::new(Arc::new(store)))
 }
 

@@ -11,10 +11,15 @@
 
 use crate::{Error, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use tortie_netlink::rtnetlink::{LinkChange, LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair};
+use tortie_netlink::rtnetlink::{
+    LinkEvent, LinkMonitor, LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair,
+};
 use tortie_netlink::{Conntrack, Namespace, Rtnetlink, sysctl};
 
 /// The host side of every pod's veth.
@@ -23,6 +28,8 @@ pub const HOST_MAC: Mac = Mac([0xee; 6]);
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// Every pod's IPv6 gateway: the host side's link-local address, made from [`HOST_MAC`].
 pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee);
+/// `RT_TABLE_LOCAL`: what is delivered here.
+const TABLE_LOCAL: u32 = 255;
 /// Metric of a pod's IPv6 routes, the kernel's own default.
 const METRIC_V6: u32 = 1024;
 
@@ -35,8 +42,8 @@ pub struct Pair {
     pub pod_interface: String,
     /// Bytes; none for the kernel's 1500.
     pub mtu: Option<u32>,
-    /// The MAC address inside; none for a random one.
-    pub mac: Option<Mac>,
+    /// The MAC address inside.
+    pub mac: Mac,
 }
 
 /// How a pod is to be wired.
@@ -57,11 +64,7 @@ pub struct Wiring {
 pub struct Created {
     /// Index of the interface on the host.
     pub host_index: u32,
-    /// The MAC address inside.
-    pub mac: Mac,
-    pod_index: u32,
     host: Rtnetlink,
-    pod: Rtnetlink,
 }
 
 /// The default routes of the families of `addresses`.
@@ -77,6 +80,15 @@ pub fn default_routes(addresses: &[IpAddr]) -> Vec<IpNet> {
     routes
 }
 
+/// A random address of the kind that software gives itself. Known before the interface is there, so that the endpoint can
+/// be stored while the kernel makes it.
+#[must_use]
+pub fn random_mac() -> Mac {
+    let [_, _, mut first, b, c, d, e, f] = RandomState::new().build_hasher().finish().to_be_bytes();
+    first = (first & !1) | 2;
+    Mac([first, b, c, d, e, f])
+}
+
 impl Pair {
     /// Makes the pair, one end in the calling thread's namespace. An interface that has its name on the host already is
     /// a remainder and goes first.
@@ -85,57 +97,55 @@ impl Pair {
     /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
     pub fn create(&self, pod: &Namespace) -> Result<Created> {
         let mut host = Rtnetlink::open()?;
-        host.delete_link(LinkRef::Name(&self.host_interface))?;
-        host.create_veth(&VethPair {
+        let pair = VethPair {
             near: VethEnd { name: &self.host_interface, mac: Some(HOST_MAC), namespace: None },
-            far: VethEnd { name: &self.pod_interface, mac: self.mac, namespace: Some(pod.as_fd()) },
+            far: VethEnd { name: &self.pod_interface, mac: Some(self.mac), namespace: Some(pod.as_fd()) },
             mtu: self.mtu,
             near_up: true,
-        })?;
+        };
+        match host.create_veth(&pair) {
+            Err(error) if error.is_exists() => {
+                host.delete_link(LinkRef::Name(&self.host_interface))?;
+                host.create_veth(&pair)?;
+            }
+            made => made?,
+        }
         let host_index = host.index_of(&self.host_interface)?;
-        let mut pod = Rtnetlink::open_in(pod)?;
-        let link = pod.link(LinkRef::Name(&self.pod_interface))?;
-        let (pod_index, mac) = link.and_then(|link| Some((link.index, link.mac?))).ok_or_else(|| {
-            Error::Gate(format!("the interface {} vanished while it was wired", self.pod_interface))
-        })?;
-        Ok(Created { host_index, mac, pod_index, host, pod })
+        Ok(Created { host_index, host })
     }
 }
 
 impl Created {
     /// Returns when the host's end sends. The kernel notices a new carrier from a worker of its own (`linkwatch`), and
-    /// until then discards what goes to the pod: a pod's first packets would be lost without any rule's doing.
-    ///
-    /// # Errors
-    /// [`Error::Netlink`] if the link can't be read. After a second it returns all the same: the wiring itself stands.
-    pub fn awake(&mut self) -> Result<()> {
-        let patience = Instant::now() + Duration::from_secs(1);
-        // As a rule it is awake already; else within a millisecond.
-        while self.host.link(LinkRef::Index(self.host_index))?.is_some_and(|link| !link.operational) {
-            if Instant::now() > patience {
-                tracing::warn!(
-                    interface = self.host_index,
-                    "the kernel has not taken in the pod's carrier after a second"
-                );
-                break;
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        Ok(())
+    /// until then discards what goes to the pod.
+    fn awake(&mut self) -> Result<()> {
+        let (host, index) = (&mut self.host, self.host_index);
+        taken_in("carrier", || Ok(host.link(LinkRef::Index(index))?.is_none_or(|link| link.operational)))
     }
 }
 
+/// Returns when the kernel's own workers have taken in what was written, or a pod's first packets would be lost without
+/// any rule's doing. After a second it returns all the same: the wiring itself stands.
+fn taken_in(what: &str, mut is_there: impl FnMut() -> Result<bool>) -> Result<()> {
+    let patience = Instant::now() + Duration::from_secs(1);
+    // As a rule it is there already; else within a millisecond.
+    while !is_there()? {
+        if Instant::now() > patience {
+            tracing::warn!(what, "the kernel has not taken in the pod's wiring after a second");
+            break;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
 impl Wiring {
-    /// Wires the pod to the calling thread's namespace, from nothing. Returns the MAC address inside.
+    /// Wires the pod to the calling thread's namespace, from nothing.
     ///
     /// # Errors
     /// [`Error::Netlink`]; nothing of it is left then.
-    pub fn apply(&self, pod: &Namespace) -> Result<Mac> {
-        let done = self.pair.create(pod).and_then(|mut pair| {
-            self.dress(&mut pair, pod)?;
-            pair.awake()?;
-            Ok(pair.mac)
-        });
+    pub fn apply(&self, pod: &Namespace) -> Result<()> {
+        let done = self.pair.create(pod).and_then(|mut pair| self.dress(&mut pair, pod));
         done.inspect_err(|_| {
             if let Err(error) = remove_from_host(LinkRef::Name(&self.pair.host_interface)) {
                 tracing::warn!(interface = self.pair.host_interface, %error, "half-made interface not removed");
@@ -143,18 +153,26 @@ impl Wiring {
         })
     }
 
-    /// Everything after the pair itself: settings, addresses, routes, neighbours. Connections that the addresses had
-    /// before are forgotten first.
+    /// Everything after the pair itself: settings, addresses, routes, neighbours, and the kernel has taken all of it in.
+    /// Connections that the addresses had before are forgotten first. The two sides are dressed side by side.
     ///
     /// # Errors
     /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
     pub fn dress(&self, pair: &mut Created, pod: &Namespace) -> Result<()> {
         forget(&self.addresses)?;
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| pod.run(|| self.dress_pod()).map_err(Error::from).flatten());
+            let outside = self.dress_host(pair);
+            let panicked = |_| Err(Error::Gate("the thread inside the pod panicked".into()));
+            inside.join().unwrap_or_else(panicked).and(outside)
+        })?;
+        pair.awake()
+    }
+
+    fn dress_host(&self, pair: &mut Created) -> Result<()> {
         self.host_settings()?;
-        pod.run(|| self.pod_settings())??;
-        self.dress_pod(pair)?;
         for address in &self.addresses {
-            pair.host.replace_neighbour(pair.host_index, *address, pair.mac)?;
+            pair.host.replace_neighbour(pair.host_index, *address, self.pair.mac)?;
             pair.host.replace_route(&Route::direct(single(*address), pair.host_index))?;
         }
         Ok(())
@@ -189,8 +207,11 @@ impl Wiring {
         Ok(())
     }
 
-    fn dress_pod(&self, pair: &mut Created) -> Result<()> {
-        let (links, index) = (&mut pair.pod, pair.pod_index);
+    /// By a thread inside.
+    fn dress_pod(&self) -> Result<()> {
+        self.pod_settings()?;
+        let mut links = Rtnetlink::open()?;
+        let index = links.index_of(&self.pair.pod_interface)?;
         links.set_up(LinkRef::Name("lo"))?;
         links.set_up(LinkRef::Index(index))?;
         for address in &self.addresses {
@@ -202,7 +223,14 @@ impl Wiring {
             }
             links.replace_route(&route)?;
         }
-        Ok(())
+        // An IPv6 address is delivered to when a worker (`addrconf`) has made its local route.
+        let late: Vec<IpNet> =
+            self.addresses.iter().filter(|address| address.is_ipv6()).copied().map(single).collect();
+        let local = RouteFilter { table: Some(TABLE_LOCAL), ..RouteFilter::default() };
+        taken_in("addresses", || {
+            let found = if late.is_empty() { Vec::new() } else { links.routes(local)? };
+            Ok(late.iter().all(|address| found.iter().any(|route| route.destination == *address)))
+        })
     }
 
     /// What differs from [`Wiring::apply`]'s work, in words; empty if nothing does.
@@ -248,19 +276,63 @@ impl Wiring {
     }
 }
 
-/// Sets the host's interface down: nothing passes any more, and the kernel is done at once. Its index, or `None` if
-/// there is none.
+/// The index of an interface on the host, if there is one.
 ///
 /// # Errors
 /// [`Error::Netlink`].
-pub fn take_down(host_interface: &str) -> Result<Option<u32>> {
-    let mut host = Rtnetlink::open()?;
-    let Some(link) = host.link(LinkRef::Name(host_interface))? else { return Ok(None) };
-    let down = LinkChange { up: Some(false), ..LinkChange::default() };
-    match host.set_link(LinkRef::Index(link.index), &down) {
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(Some(link.index)),
+pub fn index_on_host(interface: &str) -> Result<Option<u32>> {
+    Ok(Rtnetlink::open()?.link(LinkRef::Name(interface))?.map(|link| link.index))
+}
+
+/// Removes a pod's wires from the host, and calls `then` when nothing passes through them any more. The kernel says so
+/// (`RTM_DELLINK`) long before it answers: it goes on to wait until nobody holds what it frees, some 10 ms, and longer if
+/// nftables has removed something at the same time. So `then` is the time to do so, and not before. It is called once,
+/// whatever else fails.
+///
+/// # Errors
+/// [`Error::Netlink`].
+pub fn take_away(index: u32, then: impl FnOnce()) -> Result<()> {
+    let watched = LinkMonitor::open().map_err(Error::from).and_then(|monitor| {
+        let ends = UnixStream::pair().map_err(|error| Error::system("make a pair of sockets", error))?;
+        Ok((monitor, ends))
+    });
+    let (mut monitor, (answered, answer)) = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            tracing::debug!(%error, "waiting for the kernel's answer instead of its word");
+            let removed = remove_from_host(LinkRef::Index(index)).map(drop);
+            then();
+            return removed;
+        }
+    };
+    std::thread::scope(|scope| {
+        let removal = scope.spawn(move || {
+            let removed = remove_from_host(LinkRef::Index(index)).map(drop);
+            drop(answered);
+            removed
+        });
+        until_gone(&mut monitor, index, &answer);
+        then();
+        let panicked = |_| Err(Error::Gate("the thread that removes the interface panicked".into()));
+        removal.join().unwrap_or_else(panicked)
+    })
+}
+
+/// Returns when the link is gone, or `answer` is closed from the other side, which happens in any case.
+fn until_gone(monitor: &mut LinkMonitor, index: u32, answer: &UnixStream) {
+    let gone = |event: &LinkEvent| matches!(event, LinkEvent::Gone(link) if link.index == index);
+    loop {
+        // Who has lost events, or can't wait for them, waits for the answer.
+        let wanted = match monitor.drain() {
+            Ok(events) if events.iter().any(gone) => return,
+            Ok(_) => PollFlags::POLLIN,
+            Err(_) => PollFlags::empty(),
+        };
+        let mut fds = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(monitor.as_fd(), wanted)];
+        let polled = poll(&mut fds, PollTimeout::NONE);
+        if polled.is_ok() && fds[0].any() == Some(true) {
+            return;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::num::ParseIntError;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Result;
@@ -172,6 +173,22 @@ pub trait Datastore: Send + Sync {
     /// Forget the history before `upto`: lists at and watches from older revisions then fail. Current values stay.
     /// Returns the number of versions that were dropped.
     fn compact(&self, upto: Revision) -> Result<u64>;
+
+    /// The same datastore for callers that write several times and wait for the disk once: writes through it can be read at
+    /// once, by everybody, but may be lost with the power until [`Datastore::persist`]; then always the newest are, never
+    /// one before another that is kept. `None` if each write waits by itself.
+    fn deferred(&self) -> Option<Arc<dyn Datastore>> {
+        None
+    }
+
+    /// Returns when all that was written here before has outlived what the datastore promises; see
+    /// [`Datastore::deferred`]. Those who wait at the same time share the wait.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`]: it is not known what outlives a power failure.
+    fn persist(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// All of `prefix` at one revision, read in pages, so that no page holds up a writer or costs much memory twice. If the
     /// history under a slow reader goes away it begins again.

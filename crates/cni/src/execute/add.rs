@@ -6,11 +6,12 @@ use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
 use crate::identity::{Identity, Workload};
 use crate::output::{Address, Attachment, Interface, Route};
 use crate::request::{Command, Request};
-use crate::wiring::{Pair, Wiring, default_routes, remove_from_host};
+use crate::wiring::{Pair, Wiring, default_routes, random_mac, remove_from_host};
 use crate::{Error, Result, delegate};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::thread::ScopedJoinHandle;
 use tortie_api::endpoint::{NodeSpec, WorkloadEndpoint};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_netlink::Namespace;
@@ -41,6 +42,7 @@ pub(super) fn add_addresses(context: &Context<'_>, request: &Request) -> Result<
     context.ready()?;
     let identity = context.identity(request);
     let nets = assign(context, request, &identity)?;
+    context.persist()?;
     Ok(calico_result(&nets).to_json(request.version()))
 }
 
@@ -75,7 +77,8 @@ fn again(
         wiring(request, pair(request, identity)?, &addresses, configured_routes(request, &addresses)?);
     let mut wanted = found.clone();
     if !wiring.faults(pod)?.is_empty() {
-        wanted.spec.mac = wiring.apply(pod)?.to_string();
+        wiring.apply(pod)?;
+        wanted.spec.mac = wiring.pair.mac.to_string();
         wanted.spec.interface_name.clone_from(&wiring.pair.host_interface);
     }
     if identity.workload == Workload::Container && !wanted.spec.profiles.contains(&identity.network) {
@@ -91,6 +94,7 @@ fn again(
         spec["profiles"] = json!(wanted.spec.profiles);
         context.client.update(stored, Labels::Replace)?;
     }
+    context.persist()?;
     let judged = context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface);
     judged.map_err(Error::Gate)?;
     let ips = addresses.iter().map(|address| Address { address: IpNet::from(*address), gateway: None });
@@ -98,8 +102,8 @@ fn again(
     Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
 }
 
-/// Wires, stores, waits. What the kernel does and what the store does go side by side: the pair while addresses are
-/// assigned, its dress while the endpoint is stored.
+/// Wires, stores, waits. The kernel makes the pair while addresses are assigned and the endpoint is stored; it is dressed
+/// while the store's disk writes and the gate judges.
 fn attach(
     context: &Context<'_>,
     request: &Request,
@@ -107,35 +111,29 @@ fn attach(
     before: Option<&WorkloadEndpoint>,
     pod: &Namespace,
 ) -> Result<Attachment> {
-    let pair = pair(request, identity)?;
-    let (attachment, created) = beside(|| pair.create(pod), || addresses(context, request, identity));
-    let (attachment, mut created) = (attachment?, created?);
-    let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
-    let wiring = wiring(request, pair, &addresses, routes(request, &attachment.routes, &addresses));
-    let attached =
-        Attached { interface: &wiring.pair.host_interface, mac: created.mac, addresses: &addresses };
-    let object = endpoint(identity, &request.config, &attached)?;
-    let (stored, dressed) =
-        beside(|| wiring.dress(&mut created, pod), || store(context.client, identity, object, before));
-    stored?;
-    dressed?;
-    context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface).map_err(Error::Gate)?;
-    created.awake()?;
-    Ok(attachment)
+    let pair = &pair(request, identity)?;
+    let client = context.client;
+    // What is begun here ends here, whatever fails beside it: the scope waits for its threads.
+    std::thread::scope(|scope| {
+        let creating = scope.spawn(|| pair.create(pod));
+        let attachment = addresses(context, request, identity)?;
+        let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
+        let attached = Attached { interface: &pair.host_interface, mac: pair.mac, addresses: &addresses };
+        store(client, identity, endpoint(identity, &request.config, &attached)?, before)?;
+        let persisting = scope.spawn(|| Ok(client.store().persist()?));
+        let mut created = joined(creating)?;
+        let routes = routes(request, &attachment.routes, &addresses);
+        let wiring = wiring(request, pair.clone(), &addresses, routes);
+        let dressing = scope.spawn(move || wiring.dress(&mut created, pod));
+        context.gate.judged(&identity.endpoint_key(), &pair.host_interface).map_err(Error::Gate)?;
+        joined(dressing)?;
+        joined(persisting)?;
+        Ok(attachment)
+    })
 }
 
-/// Runs `kernel` on a thread of its own (in this thread's network namespace) beside `here`.
-fn beside<T: Send, U>(kernel: impl FnOnce() -> Result<T> + Send, here: impl FnOnce() -> U) -> (U, Result<T>) {
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(kernel);
-        let done = here();
-        (
-            done,
-            worker
-                .join()
-                .unwrap_or_else(|_| Err(Error::Gate("the thread that wires the pod panicked".into()))),
-        )
-    })
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(Error::Gate("a thread that attaches the pod panicked".into())))
 }
 
 fn store(
@@ -185,6 +183,9 @@ fn undo(context: &Context<'_>, request: &Request, identity: &Identity) {
     };
     if let Err(error) = released {
         warn("addresses", error);
+    }
+    if let Err(error) = context.persist() {
+        warn("on disk", error);
     }
 }
 
@@ -302,7 +303,7 @@ pub(super) fn pair(request: &Request, identity: &Identity) -> Result<Pair> {
         host_interface: identity.interface(),
         pod_interface: identity.ifname.clone(),
         mtu: Some(request.config.mtu).filter(|mtu| *mtu != 0),
-        mac: mac.map(|mac| mac.parse::<Mac>()).transpose()?,
+        mac: mac.map_or_else(|| Ok(random_mac()), |mac| mac.parse::<Mac>())?,
     })
 }
 

@@ -9,7 +9,6 @@ use crate::{Error, Result, address, delegate, wiring};
 use std::net::IpAddr;
 use tortie_api::endpoint::WorkloadEndpoint;
 use tortie_netlink::Namespace;
-use tortie_netlink::rtnetlink::LinkRef;
 
 /// Detaches a container.
 pub(super) fn del(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Result<()> {
@@ -26,6 +25,7 @@ pub(super) fn release_addresses(context: &Context<'_>, request: &Request) -> Res
     let identity = context.identity(request);
     let mut faults = Vec::new();
     release(context, &identity, &mut faults);
+    faults.extend(context.persist().err());
     Error::of_teardown(faults)
 }
 
@@ -44,30 +44,28 @@ pub(super) fn detach(
     // Another container of the same pod may have taken over the endpoint: it keeps it, and its interface.
     let ours = stored.filter(|found| found.spec.container_id == identity.container_id);
     // By index: a newer container of the pod may get an interface of the same name while we work.
-    let index = ours.as_ref().map_or(Ok(None), |found| wiring::take_down(&found.spec.interface_name));
+    let index = ours.as_ref().map_or(Ok(None), |found| wiring::index_on_host(&found.spec.interface_name));
     let index = index.unwrap_or_else(|error| {
         faults.push(error);
         None
     });
-    // Nothing passes any more. The kernel takes some 15 ms to delete an interface; the store is written meanwhile.
-    std::thread::scope(|scope| {
-        let wires = match (index, pod) {
-            (Some(index), _) => {
-                Some(scope.spawn(move || wiring::remove_from_host(LinkRef::Index(index)).map(drop)))
-            }
+    // The store is written once nothing passes any more, while the kernel tidies up.
+    let mut also = Vec::new();
+    let mut then = || {
+        forget(context, request, identity, ours.as_ref(), &mut also);
+        also.extend(context.persist().err());
+    };
+    let removed = match (index, pod) {
+        (Some(index), _) => wiring::take_away(index, &mut then),
+        (None, pod) => {
             // No endpoint, or its interface is gone: what is inside is ours all the same.
-            (None, Some(pod)) => {
-                faults.extend(wiring::remove(pod, &identity.ifname).err());
-                None
-            }
-            (None, None) => None,
-        };
-        forget(context, request, identity, ours.as_ref(), faults);
-        if let Some(removed) = wires.map(std::thread::ScopedJoinHandle::join) {
-            let panicked = || Err(Error::Gate("the thread that removes the interface panicked".into()));
-            faults.extend(removed.unwrap_or_else(|_| panicked()).err());
+            let removed = pod.map_or(Ok(false), |pod| wiring::remove(pod, &identity.ifname));
+            then();
+            removed.map(drop)
         }
-    });
+    };
+    faults.extend(removed.err());
+    faults.append(&mut also);
 }
 
 /// What is stored of a container, and what the kernel remembers of its addresses.

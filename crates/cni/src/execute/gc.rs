@@ -40,6 +40,7 @@ pub(super) fn gc(context: &Context<'_>, request: &Request) -> Result<()> {
     if request.config.ipam.plugin_type == CALICO_IPAM {
         release_strays(context, request, &node, &containers, &mut faults);
     }
+    faults.extend(context.persist().err());
     Error::of_teardown(faults)
 }
 

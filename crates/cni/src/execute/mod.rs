@@ -1,6 +1,7 @@
 //! What a call does: the same code in the agent and in a plugin process without one.
 //!
 //! ADD: ready? -> closed -> addresses -> wires -> endpoint stored -> judged. What fails undoes what it did.
+//! Both write the store several times and wait for its disk once, beside what the kernel does.
 //! DEL: wires gone -> connections forgotten -> endpoint gone -> addresses released; each is tried whatever the others
 //! did, and nothing there is success.
 
@@ -63,6 +64,9 @@ impl Reply {
 /// namespace, opened; DEL does without.
 #[must_use]
 pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Reply {
+    let deferred = context.client.store().deferred().map(Client::new);
+    let client = deferred.as_ref().unwrap_or(context.client);
+    let context = &Context { client, view: context.view.clone(), ..*context };
     let done = match (request.plugin, request.command) {
         (_, Command::Version) => Ok(Some(versions())),
         (Plugin::Network, Command::Add) => {
@@ -121,6 +125,11 @@ impl Context<'_> {
             Some(false) | None => Err(Error::DatastoreNotReady),
             Some(true) => Ok(()),
         }
+    }
+
+    /// Returns when what this call has written has outlived what the store promises.
+    fn persist(&self) -> Result<()> {
+        Ok(self.client.store().persist()?)
     }
 
     fn view(&self, node: &str) -> Result<Arc<View>> {

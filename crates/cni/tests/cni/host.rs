@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_cni::{Context, Gate, Plugin, Reply, Request, execute};
-use tortie_netlink::OwnedNamespace;
+use tortie_netlink::rtnetlink::LinkRef;
+use tortie_netlink::{OwnedNamespace, Rtnetlink};
 use tortie_store::embedded::{Embedded, Options};
 use tortie_store::resources::{Client, Labels};
 
@@ -39,13 +40,19 @@ impl Gate for OpenGate {
     }
 
     fn judged(&self, endpoint: &ResourceKey, interface: &str) -> Result<(), String> {
+        assert!(stands(interface), "{interface} is judged before it is there");
         self.calls.lock().unwrap().push(format!("judged {} {interface}", endpoint.full_name()));
         if self.refuses { Err("refused on purpose".into()) } else { Ok(()) }
     }
 
     fn gone(&self, endpoint: &ResourceKey, interface: &str) {
+        assert!(!stands(interface), "{interface} is said to be gone while packets may come from it");
         self.calls.lock().unwrap().push(format!("gone {} {interface}", endpoint.full_name()));
     }
+}
+
+fn stands(interface: &str) -> bool {
+    Rtnetlink::open().unwrap().link(LinkRef::Name(interface)).unwrap().is_some()
 }
 
 impl Host {

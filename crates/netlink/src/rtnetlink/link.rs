@@ -15,6 +15,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -26,7 +27,8 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFINFOMSG: usize = 16;
 const IFF_UP: u32 = libc::IFF_UP as u32;
 const IFF_LOWER_UP: u32 = libc::IFF_LOWER_UP as u32;
-const IFF_RUNNING: u32 = libc::IFF_RUNNING as u32;
+/// RFC 2863 as uapi/linux/if.h numbers it. IFF_RUNNING says less: it is also set as long as the state is unknown.
+const IF_OPER_UP: u8 = 6;
 
 /// A MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,7 +93,8 @@ pub struct Link {
     pub up: bool,
     /// Carrier is there (a veth's peer is up too).
     pub running: bool,
-    /// The kernel has taken the carrier in: packets to it are sent, not discarded. Comes a moment after the carrier.
+    /// The kernel has taken the carrier in: packets to it are sent, not discarded. Comes a moment after the carrier;
+    /// never for a driver without a state, as loopback's.
     pub operational: bool,
     /// `ip link set alias`.
     pub alias: Option<String>,
@@ -284,7 +287,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<Link> {
         mtu: 0,
         up: flags & IFF_UP != 0,
         running: flags & IFF_LOWER_UP != 0,
-        operational: flags & IFF_RUNNING != 0,
+        operational: false,
         alias: None,
         kind: None,
         peer_index: None,
@@ -298,6 +301,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<Link> {
             IFLA_IFALIAS => link.alias = Some(attribute.text()?.to_owned()),
             IFLA_LINK => link.peer_index = Some(attribute.u32()?),
             IFLA_MASTER => link.master = Some(attribute.u32()?),
+            IFLA_OPERSTATE => link.operational = attribute.u8()? == IF_OPER_UP,
             IFLA_LINKINFO => {
                 let kind = attribute.nested().find_kind(IFLA_INFO_KIND);
                 link.kind = kind.map(|kind| kind.text().map(str::to_owned)).transpose()?;

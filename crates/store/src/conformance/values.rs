@@ -10,6 +10,7 @@ pub const CHECKS: &[Check] = &[
     ("values are bytes of any kind and length", values_are_bytes),
     ("a list has the keys of its prefix and no others, sorted", prefixes),
     ("what was written is there when opened again", reopened),
+    ("what waits for the disk later is read by all at once", deferred),
 ];
 
 fn create_read_update_delete(backend: &dyn Backend) {
@@ -151,4 +152,24 @@ fn reopened(backend: &dyn Backend) {
     assert_eq!(store.revision().unwrap(), current);
     assert_eq!(store.get("/k").unwrap().unwrap().revision, revision);
     assert_eq!(store.create("/gone", b"v").unwrap(), Revision(current.0 + 1));
+}
+
+fn deferred(backend: &dyn Backend) {
+    let place = backend.fresh();
+    let (store, other) = (backend.open(&place), backend.open(&place));
+    // A datastore without has nothing to show here: each of its writes waits.
+    let Some(hasty) = store.deferred() else { return };
+    let first = hasty.create("/k/1", b"one").unwrap();
+    let second = store.create("/k/2", b"two").unwrap();
+    assert!(first < second, "they are one datastore");
+    for reader in [&*store, &*other, &*hasty] {
+        assert_eq!(reader.list(&List::prefix("/k/")).unwrap().items.len(), 2);
+    }
+    assert!(matches!(hasty.create("/k/2", b"x"), Err(Error::Exists { .. })));
+    hasty.delete("/k/1", Some(first)).unwrap();
+    store.persist().unwrap();
+    hasty.persist().unwrap();
+    drop((store, hasty, other));
+    let found = backend.open(&place).list(&List::prefix("/k/")).unwrap().items;
+    assert_eq!(found.iter().map(|kv| kv.value.as_slice()).collect::<Vec<_>>(), [b"two"]);
 }

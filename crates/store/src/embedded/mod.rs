@@ -1,7 +1,7 @@
 //! The embedded datastore: one SQLite file in WAL mode, opened by agent, commands and CNI plugin alike.
 //!
 //! There is no server. Writers wait in a [`queue`], write the `log`, and then touch the notify file, on which the
-//! [`watch`]es of all processes hold an inotify watch. Opening is cheap, because a CNI plugin lives for a few
+//! [`watch`]es of all processes hold an inotify watch; last, they wait for the disk ([`persist`]). Opening is cheap, because a CNI plugin lives for a few
 //! milliseconds. Every 128th write also drops some old history, so that nobody has to come by for it.
 //!
 //! Beside `tortie.db` lie `tortie.db-wal` and `-shm` (SQLite's), `-lock` (the queue) and `-notify`, all with mode 0600.
@@ -9,6 +9,7 @@
 //! `mode=ro` there.
 
 mod log;
+mod persist;
 mod queue;
 mod schema;
 mod watch;
@@ -23,6 +24,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
 use log::{Head, Write};
+use persist::Persist;
 
 /// Where the database is if nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/var/lib/tortie/tortie.db";
@@ -35,12 +37,12 @@ const TRIM_BATCH: usize = 256;
 const COMPACT_BATCH: usize = 1_000;
 
 /// How many idle connections are kept; more are opened when more threads read at once.
-const IDLE_CONNECTIONS: usize = 2;
+const IDLE_CONNECTIONS: usize = 4;
 
 /// What a write has outlived when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// A power failure: every write waits for the disk.
+    /// A power failure: every write waits for the disk. Others may read it before.
     #[default]
     Full,
     /// A crash of the process, but the last writes may be lost with the power. The database stays whole.
@@ -113,6 +115,8 @@ impl Options {
 #[derive(Clone)]
 pub struct Embedded {
     shared: Arc<Shared>,
+    /// Whether a write waits for what [`Durability`] promises, or its caller does.
+    waits: bool,
 }
 
 /// What the clones and watches of one open datastore have in common.
@@ -120,6 +124,7 @@ struct Shared {
     path: PathBuf,
     options: Options,
     queue: queue::Queue,
+    persist: Persist,
     notify_path: PathBuf,
     notify: File,
     /// The file that was opened, to see whether the path still leads to it.
@@ -174,6 +179,7 @@ impl Embedded {
         let notify_path = beside(&path, "-notify");
         let shared = Shared {
             queue: queue::Queue::new(beside(&path, "-lock"), options.patience),
+            persist: Persist::new(beside(&path, "-wal")),
             notify: queue::open(&notify_path).map_err(failed)?,
             notify_path,
             inode: (metadata.dev(), metadata.ino()),
@@ -181,15 +187,8 @@ impl Embedded {
             path,
             options,
         };
-        // Only one process may turn an empty file into a WAL database.
-        let turn = if metadata.len() == 0 { Some(shared.queue.enter()?) } else { None };
-        let mut connection = shared.connect()?;
-        if !schema::ready(&connection, &shared.path)? {
-            let _turn = if turn.is_some() { turn } else { Some(shared.queue.enter()?) };
-            schema::migrate(&mut connection, &shared.path)?;
-        }
-        shared.put_back(connection);
-        Ok(Embedded { shared: Arc::new(shared) })
+        shared.put_back(shared.first_connection(metadata.len() == 0)?);
+        Ok(Embedded { shared: Arc::new(shared), waits: true })
     }
 
     /// The database file, with symbolic links resolved.
@@ -202,7 +201,7 @@ impl Embedded {
     /// # Errors
     /// [`Error::Unavailable`].
     pub fn put_many<'a>(&self, items: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Revision> {
-        self.shared.write("write many keys", |connection, at| {
+        self.write("write many keys", |connection, at| {
             let mut last = log::revision(connection)?;
             for (key, value) in items {
                 let head = log::head(connection, key)?;
@@ -223,6 +222,19 @@ impl Embedded {
         if verdict == "ok" { Ok(()) } else { Err(Error::unavailable("check the database", verdict)) }
     }
 
+    /// Run `body` in a transaction in its turn; wait for the disk afterwards, unless the caller does.
+    fn write<T>(
+        &self,
+        attempt: &str,
+        body: impl FnOnce(&Connection, i64) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        let outcome = self.shared.write(attempt, body)?;
+        if self.waits {
+            self.shared.persist()?;
+        }
+        Ok(outcome)
+    }
+
     /// One write of one key: `decide` sees what is there and says what to write.
     fn write_key<'a>(
         &self,
@@ -230,7 +242,7 @@ impl Embedded {
         key: &str,
         decide: impl FnOnce(Option<Head>) -> Result<Write<'a>>,
     ) -> Result<Revision> {
-        let revision = self.shared.write(attempt, |connection, at| {
+        let revision = self.write(attempt, |connection, at| {
             let head = log::head(connection, key)?;
             let write = decide(head.filter(|head| !head.deleted))?;
             Ok(log::append(connection, key, head, write, at)?)
@@ -241,8 +253,27 @@ impl Embedded {
 }
 
 impl Shared {
+    /// Makes the tables if they aren't there. Only one process may turn an empty file into a WAL database.
+    fn first_connection(&self, empty: bool) -> Result<Connection> {
+        let turn = if empty { Some(self.queue.enter()?) } else { None };
+        let mut connection = self.connect()?;
+        if !schema::ready(&connection, &self.path)? {
+            let _turn = if turn.is_some() { turn } else { Some(self.queue.enter()?) };
+            schema::migrate(&mut connection, &self.path)?;
+        }
+        Ok(connection)
+    }
+
     fn connect(&self) -> Result<Connection> {
-        schema::connect(&self.path, self.options.durability, self.options.patience)
+        schema::connect(&self.path, self.options.patience)
+    }
+
+    /// Wait until all that this process has committed has outlived what [`Durability`] says.
+    fn persist(&self) -> Result<()> {
+        match self.options.durability {
+            Durability::Full => self.persist.wait(),
+            Durability::Normal => Ok(()),
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
@@ -273,7 +304,7 @@ impl Shared {
         self.transaction(attempt, TransactionBehavior::Deferred, body)
     }
 
-    /// Run `body`, which gets the time in milliseconds, in its turn; commit; tell the watches.
+    /// Run `body`, which gets the time in milliseconds, in its turn; commit; tell the watches. Does not wait for the disk.
     fn write<T>(
         &self,
         attempt: &str,
@@ -285,6 +316,7 @@ impl Shared {
                 let outcome = body(connection, now_ms())?;
                 Ok((outcome, log::revision(connection)?))
             })?;
+        self.persist.committed();
         // The write stands, told or not: who isn't told finds it with the next poll.
         if let Err(error) = self.notify.write_all_at(&revision.0.to_le_bytes(), 0) {
             tracing::warn!(path = %self.notify_path.display(), %error, "watches are late");
@@ -399,7 +431,7 @@ impl Datastore for Embedded {
     }
 
     fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
-        let (old, revision) = self.shared.write("delete", |connection, at| {
+        let (old, revision) = self.write("delete", |connection, at| {
             let head = log::head(connection, key)?;
             check_revision(key, head.filter(|head| !head.deleted), expected)?;
             let old = log::get(connection, key)?.ok_or_else(|| Error::NotFound { key: key.into() })?;
@@ -414,10 +446,18 @@ impl Datastore for Embedded {
         self.shared.read("read the revision", |connection| Ok(log::revision(connection)?))
     }
 
+    fn deferred(&self) -> Option<Arc<dyn Datastore>> {
+        Some(Arc::new(Embedded { shared: Arc::clone(&self.shared), waits: false }))
+    }
+
+    fn persist(&self) -> Result<()> {
+        self.shared.persist()
+    }
+
     fn compact(&self, upto: Revision) -> Result<u64> {
         let mut dropped = 0;
         loop {
-            let (batch, done) = self.shared.write("compact", |connection, _| {
+            let (batch, done) = self.write("compact", |connection, _| {
                 let current = log::revision(connection)?;
                 if upto > current {
                     return Err(Error::Future { asked: upto, current }.into());

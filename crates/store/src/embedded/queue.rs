@@ -4,10 +4,11 @@
 //! kernel wakes a waiter of a file lock at once. The lock is held for one transaction and goes with the process. It is
 //! only for order: what keeps the database right is SQLite's own lock.
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,20 +17,34 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::{Error, Result};
 
 /// The place in the queue; dropping it lets the next one in.
-pub struct Turn {
+pub struct Turn<'a> {
+    // In this order: who waits in this process finds the file free.
     _lock: Flock<File>,
+    _place: Place<'a>,
+}
+
+/// The place among the threads of this process, which wait for each other and only one of them for the file.
+struct Place<'a>(&'a Queue);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.free.notify_one();
+    }
 }
 
 /// The queue of one database.
 pub struct Queue {
     path: PathBuf,
     patience: Duration,
+    taken: Mutex<bool>,
+    free: Condvar,
 }
 
 impl Queue {
     /// The queue at lock file `path`, in which nobody waits longer than `patience`.
     pub fn new(path: PathBuf, patience: Duration) -> Queue {
-        Queue { path, patience }
+        Queue { path, patience, taken: Mutex::new(false), free: Condvar::new() }
     }
 
     /// Wait for the turn.
@@ -37,13 +52,12 @@ impl Queue {
     /// # Errors
     /// [`Error::Unavailable`] if it did not come in time (a writer was stopped while it held the lock), or the lock file
     /// cannot be opened.
-    pub fn enter(&self) -> Result<Turn> {
-        let failed = |cause: &dyn std::fmt::Display| {
-            Error::unavailable(format!("take the writers' lock {}", self.path.display()), cause)
-        };
+    pub fn enter(&self) -> Result<Turn<'_>> {
+        let place = self.place()?;
+        let failed = |cause: &dyn Display| self.failed(cause);
         let file = open(&self.path).map_err(|error| failed(&error))?;
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Turn { _lock: lock }),
+            Ok(lock) => return Ok(Turn { _lock: lock, _place: place }),
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, errno)) => return Err(failed(&errno)),
         };
@@ -61,10 +75,29 @@ impl Queue {
             drop(sender.send(outcome));
         });
         match receiver.recv_timeout(self.patience) {
-            Ok(Ok(lock)) => Ok(Turn { _lock: lock }),
+            Ok(Ok(lock)) => Ok(Turn { _lock: lock, _place: place }),
             Ok(Err(errno)) => Err(failed(&errno)),
-            Err(_) => Err(failed(&format!("another writer has held it for {:?}", self.patience))),
+            Err(_) => Err(self.held()),
         }
+    }
+
+    fn place(&self) -> Result<Place<'_>> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.free.wait_timeout_while(taken, self.patience, |taken| *taken);
+        let (mut taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return Err(self.held());
+        }
+        *taken = true;
+        Ok(Place(self))
+    }
+
+    fn held(&self) -> Error {
+        self.failed(&format!("another writer has held it for {:?}", self.patience))
+    }
+
+    fn failed(&self, cause: &dyn Display) -> Error {
+        Error::unavailable(format!("take the writers' lock {}", self.path.display()), cause)
     }
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::Durability;
 use crate::{Error, Result};
 
 /// The version of the tables, in SQLite's `user_version`; 0 is an empty file.
@@ -42,22 +41,19 @@ INSERT INTO meta VALUES ('compact_rev', 0);
 ";
 
 /// Open a connection with our settings. The file must exist; it may be empty.
-pub fn connect(path: &Path, durability: Durability, patience: Duration) -> Result<Connection> {
+pub fn connect(path: &Path, patience: Duration) -> Result<Connection> {
     let attempt = |error: rusqlite::Error| Error::unavailable(format!("open {}", path.display()), error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(attempt)?;
     connection.busy_timeout(patience).map_err(attempt)?;
     connection.set_prepared_statement_cache_capacity(32);
-    let synchronous = match durability {
-        Durability::Full => "FULL",
-        Durability::Normal => "NORMAL",
-    };
+    // NORMAL keeps the database whole, and the order of its writes; `persist` waits for the disk outside the transaction.
     // The write-ahead log is cut back to 8 MB after a burst. No mmap: an I/O error must be an error, not a signal.
     connection
-        .execute_batch(&format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = 8388608;
-             PRAGMA cache_size = -1024; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;"
-        ))
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608;
+             PRAGMA cache_size = -1024; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF;",
+        )
         .map_err(attempt)?;
     Ok(connection)
 }
