@@ -7,6 +7,8 @@
 //! All tables are loaded once and sleep (dormant: no hook calls them) but for the one that is measured; each round
 //! measures each once. Ratios and differences are to connection tracking only, of the same round; `flat_added_share`
 //! is the added time as a share of all that a new flow costs there, which a busy machine changes less than nanoseconds.
+//! `flat_added_...` is of flows to ports that are open to everyone, where one lookup a side decides; `flat_label_...`
+//! of flows to ports that are open to the other side by its label, where its class is looked up too.
 
 mod linear;
 mod load;
@@ -60,6 +62,18 @@ struct Case {
     flows: u16,
     rates: Vec<f64>,
     nanoseconds: Vec<f64>,
+    /// The same of flows that are allowed by label.
+    label_nanoseconds: Vec<f64>,
+}
+
+/// What a table cost in one round.
+struct Measured {
+    /// TCP connections a second.
+    rate: f64,
+    /// Nanoseconds per UDP flow.
+    nanoseconds: f64,
+    /// The same of flows that are allowed by label.
+    label_nanoseconds: f64,
 }
 
 /// Measures and prints.
@@ -83,10 +97,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for round in 0..=arguments.rounds {
         for place in 0..cases.len() {
             let place = (place + round) % cases.len();
-            let (rate, nanoseconds) = bench.measure(&cases[place], arguments.milliseconds)?;
+            let measured = bench.measure(&cases[place], arguments.milliseconds)?;
             if round > 0 {
-                cases[place].rates.push(rate);
-                cases[place].nanoseconds.push(nanoseconds);
+                cases[place].rates.push(measured.rate);
+                cases[place].nanoseconds.push(measured.nanoseconds);
+                cases[place].label_nanoseconds.push(measured.label_nanoseconds);
             }
         }
     }
@@ -106,10 +121,15 @@ fn report(cases: &[Case]) {
         figures::median(&format!("{}_connections_{}", case.name, case.rules), &ratios);
         // Packets of another protocol than the rules' cost Calico's shape less than what it is compared by.
         if case.flows > 0 {
-            let added = pairs(&case.nanoseconds, &base.nanoseconds, |own, base| own - base);
-            figures::median(&format!("{}_added_ns_{}", case.name, case.rules), &added);
-            let share = pairs(&case.nanoseconds, &base.nanoseconds, |own, base| own / base - 1.0);
-            figures::median(&format!("{}_added_share_{}", case.name, case.rules), &share);
+            for (kind, own, base) in [
+                ("added", &case.nanoseconds, &base.nanoseconds),
+                ("label_added", &case.label_nanoseconds, &base.label_nanoseconds),
+            ] {
+                let added = pairs(own, base, |own, base| own - base);
+                figures::median(&format!("{}_{kind}_ns_{}", case.name, case.rules), &added);
+                let share = pairs(own, base, |own, base| own / base - 1.0);
+                figures::median(&format!("{}_{kind}_share_{}", case.name, case.rules), &share);
+            }
         }
     }
 }
@@ -147,6 +167,7 @@ impl<'a> Bench<'a> {
             flows,
             rates: Vec::new(),
             nanoseconds: Vec::new(),
+            label_nanoseconds: Vec::new(),
         };
         let table = TableId { family: Family::Inet, name: "tracking".to_owned() };
         self.tracking_only(&table)?;
@@ -189,24 +210,31 @@ impl<'a> Bench<'a> {
         self.client.commit(batch).with_context(|| format!("flags {flags} of table {table}"))
     }
 
-    /// Connections a second, and nanoseconds per flow, while this table judges.
-    fn measure(&mut self, case: &Case, milliseconds: u64) -> anyhow::Result<(f64, f64)> {
+    /// What it costs while this table judges.
+    fn measure(&mut self, case: &Case, milliseconds: u64) -> anyhow::Result<Measured> {
         self.set_flags(&case.table, 0)?;
         self.forget()?;
         let rate = load::connections(self.sender, Duration::from_millis(milliseconds))
             .with_context(|| case.table.to_string())?;
+        let nanoseconds = self.flows(case, rules::PORTS)?;
+        let label_nanoseconds = self.flows(case, rules::LABEL_PORTS)?;
+        self.set_flags(&case.table, DORMANT)?;
+        Ok(Measured { rate, nanoseconds, label_nanoseconds })
+    }
+
+    /// Nanoseconds per UDP flow to these ports, all of which must come through.
+    fn flows(&mut self, case: &Case, ports: std::ops::Range<u16>) -> anyhow::Result<f64> {
         self.forget()?;
         let nanoseconds = match case.flows {
             0 => f64::NAN,
-            flows => load::nanoseconds_per_flow(self.sender, flows)?,
+            flows => load::nanoseconds_per_flow(self.sender, flows, ports)?,
         };
         let seen = self.connections.count()?;
         if seen < u32::from(case.flows) {
             bail!("{}: {seen} of {} flows came through", case.table, case.flows);
         }
         self.forget()?;
-        self.set_flags(&case.table, DORMANT)?;
-        Ok((rate, nanoseconds))
+        Ok(nanoseconds)
     }
 
     /// Forgets all connections (`IPCTNL_MSG_CT_DELETE` that names none).

@@ -2,7 +2,7 @@
 //!
 //! The receiver has N ingress rules that match none of its packets, in policies of five (three with source selectors,
 //! two with nets); the sender has ten such egress rules. After them both have one policy that denies one port to the
-//! other side and allows the ports that the load uses, whoever asks.
+//! other side, allows it some UDP ports, and allows the ports that the load uses, whoever asks.
 
 use std::net::Ipv4Addr;
 
@@ -20,8 +20,10 @@ pub const SERVER_INTERFACE: &str = "caliserver";
 pub const SENDER_RULES: usize = 10;
 /// Rules of a policy.
 pub const PER_POLICY: usize = 5;
-/// The load's ports.
+/// The load's ports, which are open to everyone.
 pub const PORTS: std::ops::Range<u16> = 5000..5016;
+/// As many UDP ports, which are open to the other side by its label.
+pub const LABEL_PORTS: std::ops::Range<u16> = 6000..6016;
 /// A port that the last policy denies to the other side.
 pub const DENIED_PORT: u16 = 9;
 /// Endpoints of other nodes.
@@ -86,7 +88,7 @@ mod tests {
         let distinct: std::collections::HashSet<String> =
             rules.iter().map(|rule| format!("{rule:?}")).collect();
         assert_eq!(distinct.len(), 10_000);
-        assert!(rules.iter().all(|rule| !PORTS.contains(&rule.port)));
+        assert!(rules.iter().all(|rule| !PORTS.contains(&rule.port) && !LABEL_PORTS.contains(&rule.port)));
         let holds = |rule: &Rule| matches!(rule.other, Other::Net(net) if net.contains(&CLIENT));
         assert!(!rules.iter().any(holds));
     }

@@ -8,7 +8,7 @@ use tortie_classify::Classifier;
 use tortie_dataplane::flat::Tables;
 
 use super::rules::{
-    CLIENT, CLIENT_INTERFACE, DENIED_PORT, Other, PER_POLICY, PORTS, Rule, SENDER_RULES, SERVER,
+    CLIENT, CLIENT_INTERFACE, DENIED_PORT, LABEL_PORTS, Other, PER_POLICY, PORTS, Rule, SENDER_RULES, SERVER,
     SERVER_INTERFACE, remote, rules,
 };
 use crate::objects::{NODE, event};
@@ -72,10 +72,16 @@ fn policy(name: &str, of: &str, side: &str, rules: &[Rule]) -> anyhow::Result<Ev
 /// The last policy: it decides what is sent.
 fn last(of: &str, other: &str, side: &str) -> anyhow::Result<Event> {
     let ports: Vec<u16> = PORTS.collect();
-    let mut denied = allowed(side, json!({"selector": format!("role == '{other}'")}), "TCP", &[DENIED_PORT]);
+    let labelled = || json!({"selector": format!("role == '{other}'")});
+    let mut denied = allowed(side, labelled(), "TCP", &[DENIED_PORT]);
     denied["action"] = "Deny".into();
-    let rules =
-        vec![denied, allowed(side, json!({}), "TCP", &ports), allowed(side, json!({}), "UDP", &ports)];
+    let by_label: Vec<u16> = LABEL_PORTS.collect();
+    let rules = vec![
+        denied,
+        allowed(side, labelled(), "UDP", &by_label),
+        allowed(side, json!({}), "TCP", &ports),
+        allowed(side, json!({}), "UDP", &ports),
+    ];
     global(&format!("last-{of}"), of, side, 1000.0, rules)
 }
 

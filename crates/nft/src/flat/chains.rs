@@ -1,20 +1,20 @@
 //! The chains that do not depend on policy: base chains, and a generation's way from them to the stacks.
 //!
 //! ```text
-//!  prerouting --cali*--> source                            (spoofing, before connection tracking)
-//!  forward ----cali*--> workload -> judge -> from4 -> egress17 ... return
-//!                          |          |  \-> to4 --> ingress4 ... return
-//!                          |          \-> judge6 -> from6, to6
-//!                          \-> marked (a foreign mark is carried over)
-//!  input ------cali*--> host -> judge
+//!  prerouting --cali*--> source                               (spoofing, before connection tracking)
+//!  forward ----cali*--> workload -> port, iif -> egress17 ... return
+//!                          |           \-> oif -> ingress4 ... return
+//!                          |-> workload6
+//!                          \-> marked -> judge, judge6          (a foreign mark is carried over)
+//!  input ------cali*--> host -> workload, or judge
 //! ```
-//! Text above a rule is what `nft list ruleset` prints for it.
+//! Text above a rule is what `nft list ruleset` prints for it. DESIGN.md says what a first packet pays for.
 
 use super::keys::{self, ICMP4, ICMP6};
-use super::layout::{Generation, Map, PortProtocol, digit};
+use super::layout::{DIRECTIONS, Generation, Map, PortProtocol, digit, side};
 use super::phrases::{self as say, Address, ESTABLISHED, INVALID, Interface, RELATED, rule};
 use super::settings::{EndpointToHost, Settings};
-use crate::expression::{Comparison, Verdict};
+use crate::expression::Verdict;
 use crate::object::{Chain, HookPoint, Rule};
 use tortie_api::policy::Direction;
 use tortie_dataplane::policy::Family;
@@ -98,18 +98,14 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
 #[must_use]
 pub fn generation(settings: &Settings, generation: Generation) -> Vec<Filled> {
     let mut chains = vec![source(generation)];
-    for family in [Family::V6, Family::V4] {
-        for direction in [Direction::Egress, Direction::Ingress] {
-            chains.extend(dispatch(direction, family, generation));
-        }
-        if family == Family::V6 {
-            chains.push(judge6(settings, generation));
-        }
+    for direction in DIRECTIONS {
+        chains.push(unknown(settings, direction, generation));
+        chains.extend([Family::V6, Family::V4].map(|family| by_own(direction, family, generation)));
     }
     chains.extend([icmp(Family::V4, generation), icmp(Family::V6, generation), l4(generation)]);
-    chains.push(judge(settings, generation));
+    chains.extend(judge(generation));
     chains.extend(carriers(generation));
-    chains.push(workload(generation));
+    chains.extend(workload(generation));
     chains.push(host(settings, generation));
     chains
 }
@@ -147,69 +143,88 @@ fn source(generation: Generation) -> Filled {
     (Chain::regular(generation.name("source")), rules)
 }
 
-/// From the interface to its stack, and from the endpoint's own address where addresses differ.
-fn dispatch(direction: Direction, family: Family, generation: Generation) -> [Filled; 2] {
-    let (name, interface, own) = match direction {
-        Direction::Egress => ("from", Interface::Input, Address::Source),
-        Direction::Ingress => ("to", Interface::Output, Address::Destination),
+/// Name of the chain of interfaces that have no stack.
+#[must_use]
+pub fn unknown_name(direction: Direction, generation: Generation) -> String {
+    generation.name(&format!("{}_unknown", side(direction)))
+}
+
+/// An interface that has no stack, and is a workload's. Others are none of our business.
+fn unknown(settings: &Settings, direction: Direction, generation: Generation) -> Filled {
+    let workload = |prefix: &String| match direction {
+        // iifname "cali*" counter name "dropped_unknown" drop
+        Direction::Egress => say::from_interface(prefix),
+        // oifname "cali*" counter name "dropped_unknown" drop
+        Direction::Ingress => say::to_interface(prefix),
     };
-    // counter name "dropped_unknown" drop
-    let unknown = rule([say::count(DROPPED_UNKNOWN), say::verdict(Verdict::Drop)]);
-    let by_own = Map::DispatchOwn(direction, family).name(generation);
-    let by_interface = Map::Dispatch(direction, family).name(generation);
+    let dropped = |prefix| rule([workload(prefix), say::count(DROPPED_UNKNOWN), say::verdict(Verdict::Drop)]);
+    (
+        Chain::regular(unknown_name(direction, generation)),
+        settings.interface_prefixes.iter().map(dropped).collect(),
+    )
+}
+
+/// From the endpoint's own address to the stack, where its addresses differ.
+fn by_own(direction: Direction, family: Family, generation: Generation) -> Filled {
+    let (interface, own) = match direction {
+        Direction::Egress => (Interface::Input, Address::Source),
+        Direction::Ingress => (Interface::Output, Address::Destination),
+    };
+    let map = Map::DispatchOwn(direction, family).name(generation);
+    (
+        Chain::regular(keys::own_name(direction, family, generation)),
+        vec![
+            // iif . ip saddr vmap @egress_own4.3
+            rule([say::interface_and_address_verdict(interface, own, family, map)]),
+            // counter name "dropped_unknown" drop
+            rule([say::count(DROPPED_UNKNOWN), say::verdict(Verdict::Drop)]),
+        ],
+    )
+}
+
+/// The L4 class into the priority.
+fn ports(generation: Generation) -> [Rule; 2] {
     [
-        (
-            Chain::regular(keys::own_name(direction, family, generation)),
-            vec![
-                // iif . ip saddr vmap @egress_own4.3
-                rule([say::interface_and_address_verdict(interface, own, family, by_own)]),
-                unknown.clone(),
-            ],
-        ),
-        (
-            Chain::regular(generation.name(&format!("{name}{}", digit(family)))),
-            vec![
-                // iif vmap @egress_stack4.3
-                rule([say::interface_verdict(interface, by_interface)]),
-                unknown,
-            ],
-        ),
-    ]
-}
-
-/// Both sides of one family.
-fn sides(settings: &Settings, family: Family, generation: Generation) -> Vec<Rule> {
-    let chain = |name: &str| say::jump(generation.name(&format!("{name}{}", digit(family))));
-    let mut rules = Vec::new();
-    for prefix in &settings.interface_prefixes {
-        // iifname "cali*" jump from4.3
-        rules.push(rule([say::from_interface(prefix), chain("from")]));
-    }
-    for prefix in &settings.interface_prefixes {
-        // oifname "cali*" jump to4.3
-        rules.push(rule([say::to_interface(prefix), chain("to")]));
-    }
-    rules
-}
-
-fn judge6(settings: &Settings, generation: Generation) -> Filled {
-    (Chain::regular(generation.name("judge6")), sides(settings, Family::V6, generation))
-}
-
-/// The first packets of connections: the L4 class into the priority, then both sides. Drops, or returns.
-fn judge(settings: &Settings, generation: Generation) -> Filled {
-    let mut rules = vec![
-        // meta priority set none
-        rule([say::set_priority(0)]),
         // meta priority set meta l4proto . th dport map @l4_port.3
         rule([say::set_priority_by_port(Map::Port.name(generation))]),
         // meta priority none jump l4.3
         rule([say::priority_is(0), say::jump(generation.name("l4"))]),
-        // meta nfproto ipv6 goto judge6.3
-        rule([say::family(Family::V6), say::goto(generation.name("judge6"))]),
-    ];
-    rules.extend(sides(settings, Family::V4, generation));
-    (Chain::regular(generation.name("judge")), rules)
+    ]
+}
+
+/// Asks both sides: drops, or goes on. An interface without a stack is in its map too, as what no other key is.
+fn sides(family: Family, generation: Generation) -> [Rule; 2] {
+    let stack = |direction| Map::Dispatch(direction, family).name(generation);
+    [
+        // iif vmap @egress_stack4.3
+        rule([say::interface_verdict(Interface::Input, stack(Direction::Egress))]),
+        // oif vmap @ingress_stack4.3
+        rule([say::interface_verdict(Interface::Output, stack(Direction::Ingress))]),
+    ]
+}
+
+/// meta nfproto ipv6 goto NAME
+fn divert6(name: String) -> Rule {
+    rule([say::family(Family::V6), say::goto(name)])
+}
+
+/// A packet whose transport header is too short to have a port keeps its priority, which might be a foreign L4 class.
+///
+/// meta priority set none
+fn declassify() -> Rule {
+    rule([say::set_priority(0)])
+}
+
+/// The first packets of connections, from any hook: the L4 class, then both sides. Drops, or returns.
+fn judge(generation: Generation) -> [Filled; 2] {
+    let mut rules = vec![declassify()];
+    rules.extend(ports(generation));
+    rules.push(divert6(generation.name("judge6")));
+    rules.extend(sides(Family::V4, generation));
+    [
+        (Chain::regular(generation.name("judge6")), sides(Family::V6, generation).into()),
+        (Chain::regular(generation.name("judge")), rules),
+    ]
 }
 
 /// What has no exact port: ranges, ICMP.
@@ -243,14 +258,12 @@ fn icmp(family: Family, generation: Generation) -> Filled {
     (Chain::regular(generation.name(&format!("l4_icmp{}", digit(family)))), rules)
 }
 
-/// Judges a packet and puts back what the judge's carriers overwrote: the mark and, of IPv4, the priority that
-/// the kernel made of the TOS just before the hook.
+/// Puts back what the judge's carriers overwrote: the mark and, of IPv4, the priority that the kernel made of the TOS
+/// just before the hook.
 fn carriers(generation: Generation) -> Vec<Filled> {
     let judge = || rule([say::jump(generation.name("judge"))]);
     let restore = || rule([say::goto(generation.name("restore"))]);
-    let tos = |value: u8, priority: u32| {
-        rule([say::type_of_service(Comparison::Equal, value), say::set_priority(priority)])
-    };
+    let tos = |value: u8, priority: u32| rule([say::type_of_service(value), say::set_priority(priority)]);
     vec![
         (
             Chain::regular(generation.name("tos")),
@@ -262,9 +275,9 @@ fn carriers(generation: Generation) -> Vec<Filled> {
             Chain::regular(generation.name("restore")),
             vec![
                 // meta priority set none
-                rule([say::set_priority(0)]),
-                // @nh,8,8 & 0x18 != 0x00 goto tos.3
-                rule([say::type_of_service(Comparison::NotEqual, 0), say::goto(generation.name("tos"))]),
+                declassify(),
+                // meta nfproto ipv4 goto tos.3
+                rule([say::family(Family::V4), say::goto(generation.name("tos"))]),
             ],
         ),
         (
@@ -302,23 +315,6 @@ fn carriers(generation: Generation) -> Vec<Filled> {
                 restore(),
             ],
         ),
-        (Chain::regular(generation.name("judged")), judged(generation)),
-    ]
-}
-
-/// Judges, with the mark and the priority as they were when it returns.
-fn judged(generation: Generation) -> Vec<Rule> {
-    vec![
-        // meta mark != 0x00000000 goto marked.3
-        rule([say::is_marked(), say::goto(generation.name("marked"))]),
-        // jump judge.3
-        rule([say::jump(generation.name("judge"))]),
-        // meta mark set 0x00000000
-        rule([say::set_mark(0)]),
-        // meta priority set none
-        rule([say::set_priority(0)]),
-        // @nh,8,8 & 0x18 != 0x00 goto tos.3
-        rule([say::type_of_service(Comparison::NotEqual, 0), say::goto(generation.name("tos"))]),
     ]
 }
 
@@ -327,11 +323,30 @@ fn invalid() -> Rule {
     rule([say::ct_state(INVALID), say::count(DROPPED_INVALID), say::verdict(Verdict::Drop)])
 }
 
-/// What is new among the forwarded packets from or to a workload.
-fn workload(generation: Generation) -> Filled {
-    let mut rules = vec![invalid()];
-    rules.extend(judged(generation));
-    (Chain::regular(generation.name("workload")), rules)
+/// What is new among the forwarded packets from or to a workload: judges, with the mark and the priority as they were
+/// when it is through. Nearly every first packet goes here, so [`judge`] is written out.
+fn workload(generation: Generation) -> [Filled; 2] {
+    let mut six = vec![declassify()];
+    six.extend(ports(generation));
+    six.extend(sides(Family::V6, generation));
+    // meta mark set 0x00000000 meta priority set none
+    six.push(rule([say::clear_carriers()]));
+    let mut rules = vec![
+        invalid(),
+        // meta mark != 0x00000000 goto marked.3
+        rule([say::is_marked(), say::goto(generation.name("marked"))]),
+        divert6(generation.name("workload6")),
+    ];
+    // The kernel has made a priority below 7 of the TOS: no L4 class.
+    rules.extend(ports(generation));
+    rules.extend(sides(Family::V4, generation));
+    rules.push(rule([say::clear_carriers()]));
+    // @nh,8,8 != 0x00 goto tos.3
+    rules.push(rule([say::has_type_of_service(), say::goto(generation.name("tos"))]));
+    [
+        (Chain::regular(generation.name("workload6")), six),
+        (Chain::regular(generation.name("workload")), rules),
+    ]
 }
 
 /// What is new from a workload to this host.
@@ -347,8 +362,12 @@ fn host(settings: &Settings, generation: Generation) -> Filled {
             // counter name "dropped_to_host" drop
             rules.push(rule([say::count(DROPPED_TO_HOST), say::verdict(Verdict::Drop)]));
         }
-        // jump judged.3
-        EndpointToHost::Accept => rules.push(rule([say::jump(generation.name("judged"))])),
+        EndpointToHost::Accept => {
+            // meta priority set none
+            rules.push(declassify());
+            // goto workload.3
+            rules.push(rule([say::goto(generation.name("workload"))]));
+        }
     }
     (Chain::regular(generation.name("host")), rules)
 }

@@ -88,10 +88,15 @@ impl Changes {
             .after = None;
     }
 
+    /// The elements that count in a map's size: all but catch-alls, whose key is empty.
+    fn counted(&self) -> impl Iterator<Item = (&ElementKey, &Fate)> {
+        self.elements.iter().filter(|((_, key, ..), _)| !key.is_empty())
+    }
+
     /// By how many elements each map grows, at most, while the change is carried out.
     pub fn growth(&self) -> BTreeMap<Map, u32> {
         let mut growth = BTreeMap::new();
-        for ((map, ..), fate) in &self.elements {
+        for ((map, ..), fate) in self.counted() {
             if fate.after.is_some() && fate.before.is_none() {
                 *growth.entry(*map).or_insert(0) += 1;
             }
@@ -102,7 +107,7 @@ impl Changes {
     /// How many elements each map has more, or fewer, after it.
     pub fn balance(&self) -> BTreeMap<Map, i64> {
         let mut balance = BTreeMap::new();
-        for ((map, ..), fate) in &self.elements {
+        for ((map, ..), fate) in self.counted() {
             let difference = i64::from(fate.after.is_some()) - i64::from(fate.before.is_some());
             *balance.entry(*map).or_insert(0) += difference;
         }

@@ -10,7 +10,7 @@ use super::keys::{self, Placed, path_name};
 use super::layout::{Generation, Map, Shape};
 use super::{settings::TABLE_COMMENT_PREFIX, stack};
 use crate::Result;
-use crate::object::{Element, Set, Value};
+use crate::object::{Element, Set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound;
@@ -168,9 +168,8 @@ impl Flat {
 
     /// Elements of all but verdicts and addresses: few.
     fn rest(&self, current: &Current) -> Result<Vec<Placed>> {
-        let mut placed: Vec<Placed> = chains::NEIGHBOUR_TYPES
-            .map(|kind| (Map::NeighbourTypes, Element::exact([kind], Value::None)))
-            .to_vec();
+        let mut placed = keys::fixed(current.generation);
+        placed.extend(current.open.elements(current.generation));
         for (range, class) in &self.tables.nets {
             placed.extend(keys::net(range, *class));
         }

@@ -8,12 +8,13 @@ use super::chains::{self, COUNTERS, Lead};
 use super::change::{Changes, Cutting};
 use super::keys::{self, log_name, path_name, path_of_log, path_of_name, stack_name};
 use super::layout::{Generation, Map, Shape};
+use super::open::Open;
 use super::settings::{Ownership, Settings, TABLE_COMMENT, TABLE_COMMENT_PREFIX};
 use super::stack;
 use crate::batch::{Batch, Place};
 use crate::client::{Client, Features};
 use crate::kernel::{NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST};
-use crate::object::{Counter, Element, Table, Value};
+use crate::object::{Counter, Table};
 use crate::{Error, Monitor, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,6 +88,7 @@ pub(super) struct Current {
     /// Index of each endpoint's interface, as its elements have it.
     pub(super) indexes: BTreeMap<Arc<str>, u32>,
     pub(super) log_chains: BTreeSet<(PathId, Outcome)>,
+    pub(super) open: Open,
 }
 
 #[derive(Debug)]
@@ -422,13 +424,12 @@ impl Flat {
             used: BTreeMap::new(),
             indexes: BTreeMap::new(),
             log_chains: BTreeSet::new(),
+            open: Open::default(),
         };
         let mut changes = Changes::default();
         COUNTERS.iter().for_each(|name| changes.add_counter((*name).into()));
         chains::generation(&self.settings, generation).into_iter().for_each(|chain| changes.add_chain(chain));
-        for kind in chains::NEIGHBOUR_TYPES {
-            changes.add(Map::NeighbourTypes, Element::exact([kind], Value::None));
-        }
+        keys::fixed(generation).into_iter().for_each(|(map, element)| changes.add(map, element));
         let tables = std::mem::take(&mut self.tables);
         let ops = tables.paths.iter().map(|(id, path)| Op::AddPath(*id, Arc::clone(path)));
         let ops = ops.chain(tables.stacks.iter().map(|(id, stack)| Op::AddStack(*id, stack.clone())));
@@ -446,6 +447,7 @@ impl Flat {
             apply_op(&mut self.tables, &op);
         }
         result?;
+        current.open.settle(&self.tables, |path| self.logs(path), generation, &mut changes);
         let balance = changes.balance();
         for map in Map::all() {
             let used = balance.get(&map).map_or(0, |count| u32::try_from(*count).unwrap_or(0));
@@ -469,6 +471,8 @@ impl Flat {
             self.behind = true;
             return Err(error);
         }
+        let generation = current.generation;
+        current.open.settle(&self.tables, |path| self.logs(path), generation, &mut changes);
         let full = changes.growth().iter().any(|(map, more)| {
             map.shape() == Shape::Sized
                 && current.used.get(map).unwrap_or(&0) + more > *current.sizes.get(map).unwrap_or(&0)
@@ -507,16 +511,17 @@ impl Flat {
                 for (key, verdict) in self.tables.entries.range(entries_of(*id)) {
                     let (map, element) = keys::entry(*key, *verdict, self.logs(verdict.path), generation);
                     changes.remove(map, element);
+                    current.open.remove(*key);
                 }
                 if let Some(stack) = self.tables.stacks.get(id) {
                     changes.remove_chain(stack_name(stack.direction, *id, generation));
                 }
             }
             Op::AddEntry(key, verdict) => {
-                self.forget_entry(*key, changes, generation);
+                self.forget_entry(*key, current, changes);
                 self.add_entry(*key, *verdict, current, changes);
             }
-            Op::RemoveEntry(key) => self.forget_entry(*key, changes, generation),
+            Op::RemoveEntry(key) => self.forget_entry(*key, current, changes),
             Op::SetAddress(address, class) => {
                 self.forget_address(address, changes);
                 let (map, element) = keys::address(*address, *class);
@@ -565,12 +570,14 @@ impl Flat {
         }
         let (map, element) = keys::entry(key, verdict, logs, current.generation);
         changes.add(map, element);
+        current.open.add(key);
     }
 
-    fn forget_entry(&self, key: EntryKey, changes: &mut Changes, generation: Generation) {
+    fn forget_entry(&self, key: EntryKey, current: &mut Current, changes: &mut Changes) {
         if let Some(verdict) = self.tables.entries.get(&key) {
-            let (map, element) = keys::entry(key, *verdict, self.logs(verdict.path), generation);
+            let (map, element) = keys::entry(key, *verdict, self.logs(verdict.path), current.generation);
             changes.remove(map, element);
+            current.open.remove(key);
         }
     }
 

@@ -1,10 +1,13 @@
 //! Typed values to the bytes of keys and data, and the elements that each of the classifier's items becomes.
 //!
 //! ```text
-//!  meta mark     = stack << 16 | class         (class 0xffff: ANY, 0: none)
-//!  meta priority = protocol << 16 | L4 index   (0: no L4 class)
+//!  meta mark     = class                       (0: none)
+//!  verdict's key = stack << 16 | class         (class 0xffff: ANY), with the L4 class or the protocol
+//!  meta priority = protocol << 16 | L4 index   (0: no L4 class; protocols numbered from 1, see `l4_word`)
+//!  open port     = stack << 19 | meta priority
 //! ```
 
+use super::chains::{self, NEIGHBOUR_TYPES};
 use super::layout::{Fate, Generation, Level, Map, PortProtocol};
 use crate::expression::Verdict;
 use crate::object::{Element, Value};
@@ -25,6 +28,11 @@ pub const ICMP6: u8 = 58;
 /// In an address map: the address is in no set although a net around it is. Above the class's 16 bits, which alone
 /// are kept, so that the net map is not asked.
 const NO_CLASS: u32 = 0x10000;
+
+/// Bits of the priority that are an L4 class.
+pub const L4_BITS: u32 = 0x7ffff;
+/// Stacks whose id fits beside them.
+pub const OPEN_STACKS: u16 = 1 << 13;
 
 /// An element and the map that it belongs to.
 pub type Placed = (Map, Element);
@@ -72,6 +80,27 @@ pub fn mark(stack: StackId, class: ClassId) -> u32 {
     u32::from(stack.0) << 16 | u32::from(class.0)
 }
 
+/// A stack's id beside an L4 class in one word; only of a stack below [`OPEN_STACKS`].
+#[must_use]
+pub fn open_word(stack: StackId) -> u32 {
+    u32::from(stack.0) << 19
+}
+
+/// An L4 class as the priority carries it. Three bits for the protocol, so that a stack's id has room beside it.
+fn l4_word(class: L4ClassId) -> u32 {
+    let protocol = match class.protocol {
+        6 => 1,
+        17 => 2,
+        132 => 3,
+        136 => 4,
+        ICMP4 => 5,
+        ICMP6 => 6,
+        // No packet has a class of another protocol: `l4` refuses it.
+        _ => 7,
+    };
+    protocol << 16 | u32::from(class.index)
+}
+
 fn bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -107,6 +136,22 @@ fn interval(first: Vec<u8>, last: &[u8], value: Value) -> Vec<Element> {
     elements
 }
 
+/// What a generation's maps hold whatever the policy: no class of an address or port that has none, the chains of
+/// interfaces that have no stack, and ICMPv6 types.
+#[must_use]
+pub fn fixed(generation: Generation) -> Vec<Placed> {
+    let mut placed = vec![(Map::Port, Element::catch_all(word(0)))];
+    for family in [Family::V4, Family::V6] {
+        placed.push((Map::Address(family), Element::catch_all(word(0))));
+        for direction in [Direction::Egress, Direction::Ingress] {
+            let unknown = Verdict::Jump(chains::unknown_name(direction, generation));
+            placed.push((Map::Dispatch(direction, family), Element::catch_all(Value::Verdict(unknown))));
+        }
+    }
+    placed.extend(NEIGHBOUR_TYPES.map(|kind| (Map::NeighbourTypes, Element::exact([kind], Value::None))));
+    placed
+}
+
 /// An address's class.
 #[must_use]
 pub fn address(address: IpAddr, class: ClassId) -> Placed {
@@ -127,7 +172,7 @@ pub fn net(range: &AddressRange, class: ClassId) -> Vec<Placed> {
 /// # Errors
 /// [`Error::Inexpressible`] for ports of a protocol that has none.
 pub fn l4(matched: L4Match, class: L4ClassId) -> Result<Vec<Placed>> {
-    let value = word(u32::from(class.protocol) << 16 | u32::from(class.index));
+    let value = word(l4_word(class));
     let ported = |number: u8| {
         PortProtocol::of(number).ok_or_else(|| Error::Inexpressible {
             what: format!("{matched:?}: protocol"),
@@ -173,10 +218,7 @@ pub fn entry(
 ) -> Placed {
     let mark = mark(key.stack, key.class).to_ne_bytes();
     let (level, bytes) = match key.l4 {
-        L4Key::Class(L4ClassId { protocol, index }) => {
-            let class = u32::from(protocol) << 16 | u32::from(index);
-            (Level::L4, joined([&mark, &class.to_ne_bytes()]))
-        }
+        L4Key::Class(class) => (Level::L4, joined([&mark, &l4_word(class).to_ne_bytes()])),
         L4Key::Protocol(protocol) => (Level::Protocol, joined([&mark, &[protocol]])),
         L4Key::Any => (Level::Any, mark.to_vec()),
     };
@@ -190,6 +232,13 @@ pub fn entry(
         }
     };
     (Map::Entry(level, fate), Element::exact(bytes, value))
+}
+
+/// A port that a stack opens to everyone.
+#[must_use]
+pub fn open(stack: StackId, class: L4ClassId, path: PathId, generation: Generation) -> Placed {
+    let key = (open_word(stack) | l4_word(class)).to_ne_bytes();
+    (Map::Open, Element::exact(key, Value::Counter(path_name(path, generation))))
 }
 
 /// All that an endpoint on the interface with index `index` becomes.
@@ -212,20 +261,22 @@ pub fn endpoint(index: u32, ports: &EndpointPorts, generation: Generation) -> Ve
         (Direction::Egress, Family::V4, egress_v4),
         (Direction::Egress, Family::V6, egress_v6),
     ] {
-        let leads = |chain| Value::Verdict(Verdict::Goto(chain));
+        // The other side is asked after.
+        let asks = |chain| Value::Verdict(Verdict::Jump(chain));
         let map = Map::Dispatch(direction, family);
         match dispatch {
             Dispatch::Stack(stack) => {
                 let chain = stack_name(direction, *stack, generation);
-                placed.push((map, Element::exact(interface, leads(chain))));
+                placed.push((map, Element::exact(interface, asks(chain))));
             }
             Dispatch::ByAddress(stacks) => {
                 let chain = own_name(direction, family, generation);
-                placed.push((map, Element::exact(interface, leads(chain))));
+                placed.push((map, Element::exact(interface, asks(chain))));
                 for (address, stack) in stacks.iter().filter(|(address, _)| Family::of(address) == family) {
                     let chain = stack_name(direction, *stack, generation);
                     let key = joined([&interface, &bytes(*address)]);
-                    placed.push((Map::DispatchOwn(direction, family), Element::exact(key, leads(chain))));
+                    let leads = Value::Verdict(Verdict::Goto(chain));
+                    placed.push((Map::DispatchOwn(direction, family), Element::exact(key, leads)));
                 }
             }
             // A miss is dropped.

@@ -96,12 +96,15 @@ pub enum Map {
     Dispatch(Direction, Family),
     /// (interface, own address) to stack.
     DispatchOwn(Direction, Family),
+    /// (stack and L4 class in one word), whose verdict no class changes, to counter.
+    Open,
     /// (stack and class in one word, see [`Level`]) to counter or log chain.
     Entry(Level, Fate),
 }
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
-const DIRECTIONS: [Direction; 2] = [Direction::Egress, Direction::Ingress];
+/// Both, the sender's first.
+pub const DIRECTIONS: [Direction; 2] = [Direction::Egress, Direction::Ingress];
 const LEVELS: [Level; 3] = [Level::L4, Level::Protocol, Level::Any];
 const FATES: [Fate; 3] = [Fate::Allow, Fate::Deny, Fate::Log];
 
@@ -134,6 +137,7 @@ impl Map {
             }
         }
         maps.extend(PortProtocol::ALL.map(Map::PortRange));
+        maps.push(Map::Open);
         for level in LEVELS {
             maps.extend(FATES.map(|fate| Map::Entry(level, fate)));
         }
@@ -156,6 +160,7 @@ impl Map {
             Map::IcmpType(family) => format!("l4_icmp_type{}", digit(family)),
             Map::Dispatch(direction, family) => format!("{}_stack{}", side(direction), digit(family)),
             Map::DispatchOwn(direction, family) => format!("{}_own{}", side(direction), digit(family)),
+            Map::Open => "open_l4".into(),
             Map::Entry(level, fate) => {
                 let fate = match fate {
                     Fate::Allow => "allow",
@@ -187,6 +192,7 @@ impl Map {
             | Map::Address(_)
             | Map::Port
             | Map::Dispatch(..)
+            | Map::Open
             | Map::Entry(_, Fate::Allow | Fate::Deny) => Shape::Sized,
             Map::Interfaces
             | Map::NeighbourTypes
@@ -220,6 +226,7 @@ impl Map {
             Map::IcmpType(Family::V6) => (vec![Icmp6Type], Data::Value(ClassId)),
             Map::Dispatch(..) => (vec![InterfaceIndex], Data::Verdict),
             Map::DispatchOwn(_, family) => (vec![InterfaceIndex, address(family)], Data::Verdict),
+            Map::Open => (vec![ClassId], Data::Counter),
             Map::Entry(level, fate) => {
                 let key = match level {
                     Level::L4 => vec![Mark, ClassId],

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Tables, Step --[driver]--> Changes --> transactions
-//!      keys: values to elements | layout: the maps | chains, stack: the rules | phrases: their text
+//!      keys: values to elements | open: what is open to everyone | layout: the maps | chains, stack: the rules | phrases: their text
 //!  kernel --[check]--> Drift
 //! ```
 //! See DESIGN.md of this crate for the invariants.
@@ -14,6 +14,7 @@ mod check;
 mod driver;
 mod keys;
 mod layout;
+mod open;
 mod phrases;
 mod settings;
 mod stack;

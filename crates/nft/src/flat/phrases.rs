@@ -89,20 +89,6 @@ pub fn set_mark(value: u32) -> Vec<Expression> {
     ]
 }
 
-/// `meta mark set meta mark & MASK | BITS`
-pub fn mask_mark(mask: u32, bits: u32) -> Vec<Expression> {
-    vec![
-        Expression::Meta { key: Meta::Mark, to: R0 },
-        Expression::Bitwise {
-            from: R0,
-            to: R0,
-            mask: mask.to_ne_bytes().to_vec(),
-            xor: bits.to_ne_bytes().to_vec(),
-        },
-        Expression::SetMeta { key: Meta::Mark, from: R0 },
-    ]
-}
-
 /// `ct mark 0x00000000`
 pub fn ct_is_unmarked() -> Vec<Expression> {
     vec![Expression::Ct { key: Ct::Mark, to: R0 }, compare(Comparison::Equal, &[0; 4])]
@@ -136,15 +122,30 @@ pub fn set_priority(value: u32) -> Vec<Expression> {
     ]
 }
 
-/// `@nh,8,8 & 0x18`: the two bits of IPv4's TOS that the kernel makes a priority of, compared with `value`.
-pub fn type_of_service(comparison: Comparison, value: u8) -> Vec<Expression> {
-    let mut phrase = family(Family::V4);
-    phrase.extend([
-        Expression::Payload { base: Base::Network, offset: 1, length: 1, to: R0 },
-        Expression::Bitwise { from: R0, to: R0, mask: vec![0x18], xor: vec![0] },
-        compare(comparison, &[value]),
-    ]);
+/// `meta mark set 0x00000000 meta priority set none`
+pub fn clear_carriers() -> Vec<Expression> {
+    let mut phrase = set_mark(0);
+    phrase.push(Expression::SetMeta { key: Meta::Priority, from: R0 });
     phrase
+}
+
+/// Loads the TOS of an IPv4 packet.
+fn load_type_of_service() -> Expression {
+    Expression::Payload { base: Base::Network, offset: 1, length: 1, to: R0 }
+}
+
+/// `@nh,8,8 != 0x00`: an IPv4 packet has a TOS.
+pub fn has_type_of_service() -> Vec<Expression> {
+    vec![load_type_of_service(), compare(Comparison::NotEqual, &[0])]
+}
+
+/// `@nh,8,8 & 0x18 == VALUE`: of an IPv4 packet, the two bits of the TOS that the kernel makes a priority of.
+pub fn type_of_service(value: u8) -> Vec<Expression> {
+    vec![
+        load_type_of_service(),
+        Expression::Bitwise { from: R0, to: R0, mask: vec![0x18], xor: vec![0] },
+        compare(Comparison::Equal, &[value]),
+    ]
 }
 
 /// Which address of a packet.
@@ -306,10 +307,21 @@ pub fn set_priority_by_icmp(number: u8, map: String) -> Vec<Expression> {
     phrase
 }
 
-/// `meta mark`, `meta mark . meta priority` or `meta mark . meta l4proto` into the key registers.
-pub fn entry_key(level: super::layout::Level) -> Vec<Expression> {
+/// `KEY & MASK | BITS` into the first key register.
+fn masked(key: Meta, mask: u32, bits: u32) -> Vec<Expression> {
+    let (mask, xor) = (mask.to_ne_bytes().to_vec(), bits.to_ne_bytes().to_vec());
+    vec![Expression::Meta { key, to: R0 }, Expression::Bitwise { from: R0, to: R0, mask, xor }]
+}
+
+/// `meta priority & MASK | BITS` into the key register.
+pub fn open_key(mask: u32, bits: u32) -> Vec<Expression> {
+    masked(Meta::Priority, mask, bits)
+}
+
+/// `meta mark & MASK | BITS`, alone or with `meta priority` or `meta l4proto`, into the key registers.
+pub fn entry_key(level: super::layout::Level, mask: u32, bits: u32) -> Vec<Expression> {
     use super::layout::Level;
-    let mut phrase = vec![Expression::Meta { key: Meta::Mark, to: R0 }];
+    let mut phrase = masked(Meta::Mark, mask, bits);
     match level {
         Level::L4 => phrase.push(Expression::Meta { key: Meta::Priority, to: R1 }),
         Level::Protocol => phrase.push(Expression::Meta { key: Meta::Protocol, to: R1 }),
@@ -318,7 +330,7 @@ pub fn entry_key(level: super::layout::Level) -> Vec<Expression> {
     phrase
 }
 
-/// `counter name KEY map @MAP`, after [`entry_key`].
+/// `counter name KEY map @MAP`, after [`entry_key`] or [`open_key`].
 pub fn count_by(map: String) -> Vec<Expression> {
     vec![Expression::CounterByMap { map, key: R0 }]
 }

@@ -1,10 +1,12 @@
 //! The chain of a stack: the other side's class, then the lookups that the stack needs, then its default.
 //!
-//! The mark carries stack and class, the priority the L4 class ([`super::keys`]). A map's miss ends its rule, a hit
+//! The mark carries the class, to which each key adds the stack; the priority carries the L4 class ([`super::keys`]).
+//! A map's miss ends its rule, a hit
 //! counts and goes on to the verdict; allowing is `return`, because the other side is asked after.
 
 use super::keys::{self, log_name, mark, path_name, stack_name};
 use super::layout::{Fate, Generation, Level, Map};
+use super::open;
 use super::phrases::{self as say, Address, rule};
 use super::settings::LogTarget;
 use crate::expression::{Expression, Verdict};
@@ -14,6 +16,8 @@ use tortie_dataplane::flat::{self, ClassId, Levels, Outcome, PathId, StackChain,
 
 /// Bytes of a logged packet: the headers and a little more.
 const SNAP_LENGTH: u32 = 128;
+/// The mark's bits that are a class.
+const CLASS_BITS: u32 = 0xffff;
 
 /// The chain of a stack; `default_logs` says whether its default's path has Log rules.
 #[must_use]
@@ -32,31 +36,37 @@ pub fn chain(
         .filter_map(|(fate, present)| present.then_some(fate))
         .collect();
     let mut rules = Vec::new();
+    if open::asks(id, levels) {
+        // counter name meta priority & 88:ffff | 88:0 map @open_l4.3 return
+        let key = say::open_key(keys::L4_BITS, keys::open_word(id));
+        let map = Map::Open.name(generation);
+        rules.push(rule([key, say::count_by(map), say::verdict(Verdict::Return)]));
+    }
     if class_l4 || class_protocol || class_any {
-        rules.extend(class(id, stack, generation));
+        rules.extend(class(stack, generation));
         for (level, present) in
             [(Level::L4, class_l4), (Level::Protocol, class_protocol), (Level::Any, class_any)]
         {
             if present {
-                rules.extend(lookups(level, &fates, generation));
+                // meta mark & 0x0011ffff | 0x00110000, which is: & 0x0000ffff | 0x00110000
+                let key = say::entry_key(level, CLASS_BITS, mark(id, ClassId::NONE));
+                rules.extend(lookups(level, &key, &fates, generation));
             }
         }
     }
-    if any_l4 || any_protocol {
-        // meta mark set 0x0011ffff
-        rules.push(rule([say::set_mark(mark(id, ClassId::ANY))]));
-        for (level, present) in [(Level::L4, any_l4), (Level::Protocol, any_protocol)] {
-            if present {
-                rules.extend(lookups(level, &fates, generation));
-            }
+    for (level, present) in [(Level::L4, any_l4), (Level::Protocol, any_protocol)] {
+        if present {
+            // meta mark & 0x0011ffff | 0x0011ffff, which is: 0x0011ffff
+            let key = say::entry_key(level, 0, mark(id, ClassId::ANY));
+            rules.extend(lookups(level, &key, &fates, generation));
         }
     }
     rules.push(end(*default, default_logs, log, generation));
     (Chain::regular(stack_name(*direction, id, generation)), rules)
 }
 
-/// The other side's class and the stack's id into the mark.
-fn class(id: StackId, stack: &StackChain, generation: Generation) -> Vec<Rule> {
+/// The other side's class into the mark.
+fn class(stack: &StackChain, generation: Generation) -> Vec<Rule> {
     let other = match stack.direction {
         Direction::Ingress => Address::Source,
         Direction::Egress => Address::Destination,
@@ -64,29 +74,25 @@ fn class(id: StackId, stack: &StackChain, generation: Generation) -> Vec<Rule> {
     let by_address = Map::Address(stack.family).name(generation);
     let by_net = Map::Net(stack.family).name(generation);
     vec![
-        // meta mark set 0x00000000
-        rule([say::set_mark(0)]),
         // meta mark set ip saddr map @address4.3
         rule([say::set_mark_by_address(other, stack.family, by_address)]),
         // meta mark 0x00000000 meta mark set ip saddr map @net4.3
         rule([say::mark_is(0), say::set_mark_by_address(other, stack.family, by_net)]),
-        // meta mark set meta mark & 0x0000ffff | 0x00110000
-        rule([say::mask_mark(0xffff, mark(id, ClassId::NONE))]),
     ]
 }
 
-fn lookups(level: Level, fates: &[Fate], generation: Generation) -> Vec<Rule> {
+fn lookups(level: Level, key: &[Expression], fates: &[Fate], generation: Generation) -> Vec<Rule> {
     fates
         .iter()
         .map(|fate| {
             let map = Map::Entry(level, *fate).name(generation);
-            let key = say::entry_key(level);
+            let key = key.to_vec();
             match fate {
-                // counter name meta mark . meta priority map @allow_l4.3 return
+                // counter name KEY map @allow_l4.3 return
                 Fate::Allow => rule([key, say::count_by(map), say::verdict(Verdict::Return)]),
-                // counter name meta mark . meta priority map @deny_l4.3 drop
+                // counter name KEY map @deny_l4.3 drop
                 Fate::Deny => rule([key, say::count_by(map), say::verdict(Verdict::Drop)]),
-                // meta mark . meta priority vmap @log_l4.3
+                // KEY vmap @log_l4.3
                 Fate::Log => rule([key, say::verdict_by(map)]),
             }
         })

@@ -7,7 +7,8 @@ use tortie_netlink::{Attributes, Encoder};
 /// One element.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Element {
-    /// The key, or where its range begins; fields of a key of several start at multiples of four.
+    /// The key, or where its range begins; fields of a key of several start at multiples of four. Empty: every key
+    /// that has no element of its own.
     pub key: Vec<u8>,
     /// Last key of a range, inclusive; only in interval sets of several fields.
     pub last: Option<Vec<u8>>,
@@ -37,13 +38,23 @@ impl Element {
         Element { key: key.into(), last: None, is_end: false, value }
     }
 
+    /// What every key has that has no element of its own (`*`). Not counted in a set's size.
+    #[must_use]
+    pub fn catch_all(value: Value) -> Self {
+        Element::exact([], value)
+    }
+
     /// Appends this element to a list; without `value` for a deletion or a get, which go by key.
     pub(crate) fn write(&self, encoder: &mut Encoder, with_value: bool) {
         encoder.nested(NFTA_LIST_ELEM, |encoder| {
-            if self.is_end {
-                encoder.put_be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+            if self.key.is_empty() {
+                encoder.put_be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_CATCHALL);
+            } else {
+                if self.is_end {
+                    encoder.put_be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+                }
+                write_value(encoder, NFTA_SET_ELEM_KEY, &self.key);
             }
-            write_value(encoder, NFTA_SET_ELEM_KEY, &self.key);
             if let Some(last) = &self.last {
                 write_value(encoder, NFTA_SET_ELEM_KEY_END, last);
             }
@@ -75,13 +86,16 @@ impl Element {
 
     fn read(attributes: Attributes<'_>) -> Option<Element> {
         let mut element = Element { key: Vec::new(), last: None, is_end: false, value: Value::None };
+        let mut catches_all = false;
         for attribute in attributes {
             let bytes = || Some(attribute.nested().find_kind(NFTA_DATA_VALUE)?.payload.to_vec());
             match attribute.kind {
                 NFTA_SET_ELEM_KEY => element.key = bytes()?,
                 NFTA_SET_ELEM_KEY_END => element.last = Some(bytes()?),
                 NFTA_SET_ELEM_FLAGS => {
-                    element.is_end = attribute.be32().ok()? & NFT_SET_ELEM_INTERVAL_END != 0;
+                    let flags = attribute.be32().ok()?;
+                    element.is_end = flags & NFT_SET_ELEM_INTERVAL_END != 0;
+                    catches_all = flags & NFT_SET_ELEM_CATCHALL != 0;
                 }
                 NFTA_SET_ELEM_DATA => {
                     element.value = match attribute.nested().find_kind(NFTA_DATA_VERDICT) {
@@ -93,6 +107,6 @@ impl Element {
                 _ => {}
             }
         }
-        (!element.key.is_empty()).then_some(element)
+        (element.key.is_empty() == catches_all).then_some(element)
     }
 }

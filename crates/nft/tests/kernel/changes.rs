@@ -11,8 +11,9 @@ use std::sync::Arc;
 use tortie_api::policy::Direction;
 use tortie_dataplane::flat::*;
 use tortie_dataplane::policy::Family;
-use tortie_nft::ForeignChange;
 use tortie_nft::flat::{Closed, Cursor, Flat, Ownership, Settings};
+use tortie_nft::object::{TableId, Value};
+use tortie_nft::{Client, ForeignChange};
 
 fn step(phase: Phase, ops: Vec<Op>) -> Step {
     Step { phase, ops }
@@ -46,20 +47,29 @@ fn random_step(random: &mut fastrand::Rng, tables: &Tables) -> Step {
         if random.bool() { IpAddr::from([10, 65, 0, low]) } else { format!("fd65::{low}").parse().unwrap() }
     };
     let class = ClassId(random.u16(1..9));
-    let stack = StackId(random.u16(1..7));
+    // The last has no room beside an L4 class.
+    let stack = StackId([1, 2, 3, 4, 5, 6, 9000][random.usize(..7)]);
+    let of = if random.u8(..3) == 0 { ClassId::ANY } else { class };
     let path = PathId(random.u32(1..9));
     let verdict = if random.bool() { allow(path.0) } else { deny(path.0) };
     let l4_key = match random.u8(..3) {
-        0 => L4Key::Class(l4(6, random.u16(1..4))),
+        0 => L4Key::Class(l4(6, random.u16(1..9))),
         1 => L4Key::Protocol(17),
         _ => L4Key::Any,
     };
     let port = random.u16(1..9) * 1000;
-    let op = match random.u8(..15) {
+    let op = match random.u8(..18) {
         0 | 1 => Op::AddPath(path, mk_path(path.0, path.0 > 6)),
-        2 => Op::AddEntry(EntryKey { stack, class, l4: l4_key }, verdict),
-        3 => Op::AddEntry(EntryKey { stack, class, l4: L4Key::Class(l4(6, 1)) }, verdict),
-        4 => Op::RemoveEntry(EntryKey { stack, class, l4: l4_key }),
+        2 => Op::AddEntry(EntryKey { stack, class: of, l4: l4_key }, verdict),
+        3 => Op::AddEntry(EntryKey { stack, class: of, l4: L4Key::Class(l4(6, random.u16(1..9))) }, verdict),
+        4 => {
+            let place = random.usize(..tables.entries.len().max(1));
+            Op::RemoveEntry(tables.entries.keys().nth(place).copied().unwrap_or(EntryKey {
+                stack,
+                class,
+                l4: l4_key,
+            }))
+        }
         5 | 6 => Op::SetAddress(address(random), class),
         7 => Op::RemoveAddress(address(random)),
         8 => Op::SetL4(L4Match::PortRange { protocol: 6, first: port, last: port + 999 }, l4(6, class.0)),
@@ -88,7 +98,14 @@ fn random_step(random: &mut fastrand::Rng, tables: &Tables) -> Step {
             Op::SetEndpoint(interface.into(), mk_endpoint(&[address(random)], stacks, stacks))
         }
         13 => Op::RemoveEndpoint("cali2".into()),
-        _ => Op::AddStack(stack, mk_stack(Direction::Ingress, Family::V4, verdict)),
+        14..=16 => Op::AddEntry(
+            EntryKey { stack, class: ClassId::ANY, l4: L4Key::Class(l4(6, random.u16(1..9))) },
+            verdict,
+        ),
+        _ => {
+            let levels = if random.bool() { LEVELS } else { PORTS_ONLY };
+            Op::AddStack(stack, StackChain { levels, ..mk_stack(Direction::Ingress, Family::V4, verdict) })
+        }
     };
     step(Phase::Grow, vec![op])
 }
@@ -117,14 +134,36 @@ fn is_sensible(tables: &Tables, step: &Step) -> bool {
     })
 }
 
+/// Keys and counters of what is open to everyone: TCP ports that a stack allows and no class changes.
+fn open_to_everyone(tables: &Tables) -> BTreeSet<(Vec<u8>, String)> {
+    let entries = tables.entries.iter().filter_map(|(key, verdict)| {
+        let L4Key::Class(port) = key.l4 else { return None };
+        let alone = !tables
+            .entries
+            .keys()
+            .any(|other| other.stack == key.stack && other.l4 == key.l4 && other.class != ClassId::ANY);
+        let open = key.class == ClassId::ANY
+            && alone
+            && verdict.outcome == Outcome::Allow
+            && tables.paths[&verdict.path].logged.is_empty()
+            && tables.stacks[&key.stack].levels == PORTS_ONLY
+            && key.stack.0 < 8192;
+        let word = u32::from(key.stack.0) << 19 | 1 << 16 | u32::from(port.index);
+        open.then(|| (word.to_ne_bytes().to_vec(), format!("path{}.1", verdict.path.0)))
+    });
+    entries.collect()
+}
+
 #[test]
 fn after_any_change_nothing_differs_from_what_was_asked_for() {
-    let (_namespace, mut flat) = open("random");
+    let (namespace, mut flat) = open("random");
+    let mut client = namespace.run(Client::open).unwrap().unwrap();
+    let mut most_open = 0;
     let mut model = Tables::default();
     flat.install(model.clone()).unwrap();
     let mut random = fastrand::Rng::with_seed(1);
     let mut done = 0;
-    while done < 300 {
+    while done < 600 {
         let step = random_step(&mut random, &model);
         // The dispatch of this test leads to one direction's names only.
         if !is_sensible(&model, &step) || step.ops.iter().any(|op| matches!(op, Op::SetEndpoint(..))) {
@@ -136,8 +175,18 @@ fn after_any_change_nothing_differs_from_what_was_asked_for() {
         assert_eq!(flat.tables(), &model);
         let drift = flat.check().unwrap();
         assert!(drift.is_none(), "{step:?}: {drift:#?}");
+        let open = client.elements(&TableId::inet("tortie"), "open_l4.1").unwrap().into_iter();
+        let open: BTreeSet<_> = open
+            .map(|element| match element.value {
+                Value::Counter(name) => (element.key, name),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(open, open_to_everyone(&model), "{step:?}");
+        most_open = most_open.max(open.len());
         done += 1;
     }
+    assert!(most_open > 2, "{most_open} of {:?} {:?}", model.entries.keys(), model.stacks);
     assert_no_drift(&mut flat);
     // And all of it goes again.
     let mut ops: Vec<Op> = model.endpoints.keys().cloned().map(Op::RemoveEndpoint).collect();
@@ -184,9 +233,10 @@ fn endpoints_change_their_stacks_and_addresses_and_nothing_of_the_old_stays() {
 
 #[test]
 fn what_others_change_is_found_and_repaired() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["delete", "element", "inet", "tortie", "address4.1", "{ 10.65.0.2 }"],
         &["add", "element", "inet", "tortie", "address4.1", "{ 10.9.9.9 : 5 }"],
+        &["delete", "element", "inet", "tortie", "egress_stack4.1", "{ * : jump egress_unknown.1 }"],
         &["add", "element", "inet", "tortie", "net4.1", "{ 10.8.0.0/16 : 5 }"],
         &["insert", "rule", "inet", "tortie", "ingress1.1", "return"],
         &["flush", "chain", "inet", "tortie", "forward"],

@@ -65,7 +65,13 @@ fn elements() -> Vec<(&'static str, Vec<Element>)> {
                 ..Element::exact(join(&[&1u32.to_be_bytes(), &[10, 3, 0, 0]]), Value::None)
             }],
         ),
-        ("verdicts", vec![Element::exact(lo, Value::Verdict(Verdict::Goto("stack".into())))]),
+        (
+            "verdicts",
+            vec![
+                Element::exact(lo, Value::Verdict(Verdict::Goto("stack".into()))),
+                Element::catch_all(Value::Verdict(Verdict::Jump("leaf".into()))),
+            ],
+        ),
         (
             "counted",
             vec![Element::exact(
@@ -75,7 +81,10 @@ fn elements() -> Vec<(&'static str, Vec<Element>)> {
         ),
         ("icmp.1", vec![Element::exact([8, 0, 0, 0, 0, 0, 0, 0], mark(0x10001))]),
         ("icmp6.1", vec![Element::exact([128, 0, 0, 0, 0, 0, 0, 0], mark(0x3a0001))]),
-        ("ports", vec![Element::exact([6, 0, 0, 0, 0, 80, 0, 0], mark(0x60001))]),
+        (
+            "ports",
+            vec![Element::exact([6, 0, 0, 0, 0, 80, 0, 0], mark(0x60001)), Element::catch_all(mark(0))],
+        ),
     ]
 }
 
@@ -125,6 +134,24 @@ fn rules() -> Vec<Rule> {
             ],
             comment: Some("a word for the reader".into()),
         },
+        // counter name meta mark & 0x0003ffff | 0x00030000 . meta priority map @counted
+        rule(vec![
+            Meta { key: tortie_nft::expression::Meta::Mark, to: R0 },
+            Bitwise {
+                from: R0,
+                to: R0,
+                mask: 0xffffu32.to_ne_bytes().to_vec(),
+                xor: 0x30000u32.to_ne_bytes().to_vec(),
+            },
+            Meta { key: tortie_nft::expression::Meta::Priority, to: R1 },
+            CounterByMap { map: "counted".into(), key: R0 },
+        ]),
+        // meta mark set 0x00000000 meta priority set none
+        rule(vec![
+            Immediate { to: R0, data: vec![0; 4] },
+            SetMeta { key: tortie_nft::expression::Meta::Mark, from: R0 },
+            SetMeta { key: tortie_nft::expression::Meta::Priority, from: R0 },
+        ]),
         // counter name "path1" log group 3 prefix "p" snaplen 64 jump leaf
         rule(vec![
             CounterByName("path1".into()),

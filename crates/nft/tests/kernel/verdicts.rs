@@ -183,6 +183,41 @@ fn each_protocol_is_judged_by_class_port_range_type_and_number_and_counted_exact
 }
 
 #[test]
+fn a_port_that_is_open_to_everyone_is_judged_by_class_as_soon_as_a_class_has_an_entry() {
+    let wiring = Wiring::new("open", 2);
+    let port = l4(6, 1);
+    let key = |stack, class| entry(stack, class, L4Key::Class(port));
+    let l4_classes = [(L4Match::Port { protocol: 6, port: 80 }, port)];
+    let everyone = [(ClassId::ANY, L4Key::Class(port), allow(10))];
+    let mut tables = mk_tables(&wiring, &everyone, &l4_classes);
+    for stack in [2, 4] {
+        tables.stacks.get_mut(&StackId(stack)).unwrap().levels = PORTS_ONLY;
+    }
+    let mut flat = open(&wiring, Settings::default());
+    flat.install(tables).unwrap();
+    let [a, b] = &wiring.pods[..] else { panic!("two pods") };
+    let mut catcher = Catcher::open(&b.namespace);
+    let mut from_a = Sender::open(&a.namespace);
+    let mut from_outside = Sender::open(&wiring.outside.namespace);
+    let mut passes = |flat: &mut Flat| {
+        let body = Body::Tcp(80);
+        let came = arrive(&mut from_a, &mut catcher, &both(a, b, body));
+        let came = [came, arrive(&mut from_outside, &mut catcher, &both(&wiring.outside, b, body))];
+        (came.concat(), packets(flat, 10), packets(flat, 20))
+    };
+    assert_eq!(passes(&mut flat), (vec![true; 4], 4, 0));
+    let change = |flat: &mut Flat, op: fn(EntryKey) -> Op| {
+        let ops = [2, 4].map(|stack| op(key(stack, ClassId(7)))).into();
+        flat.apply(&Step { phase: Phase::Switch, ops }).unwrap();
+        assert!(flat.check().unwrap().is_none());
+    };
+    change(&mut flat, |key| Op::AddEntry(key, deny(20)));
+    assert_eq!(passes(&mut flat), (vec![false, false, true, true], 6, 2));
+    change(&mut flat, Op::RemoveEntry);
+    assert_eq!(passes(&mut flat), (vec![true; 4], 10, 2));
+}
+
+#[test]
 fn a_source_that_is_not_the_interfaces_own_is_dropped_and_an_allowed_prefix_is_not() {
     let wiring = Wiring::new("spoof", 2);
     let mut tables = mk_tables(&wiring, &[(ClassId::ANY, L4Key::Protocol(6), allow(10))], &[]);

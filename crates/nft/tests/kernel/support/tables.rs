@@ -18,6 +18,10 @@ pub const LEVELS: Levels = Levels {
     log: false,
 };
 
+/// Entries of classes have an L4 class, so that ports can be open to everyone.
+pub const PORTS_ONLY: Levels =
+    Levels { class_protocol: false, class_any: false, any_protocol: false, ..LEVELS };
+
 pub fn mk_path(number: u32, logs: bool) -> Arc<Path> {
     let rule = RuleRef::Rule { policy: PolicyId(number), direction: Direction::Ingress, index: 0 };
     Arc::new(Path {
