@@ -32,6 +32,17 @@ pub fn apply(kind: Kind, object: &mut Value, namespace: &str) {
     }
 }
 
+/// Fills in what must not be taken for false because it is left out: to be called before an object goes through its type,
+/// which knows no difference. Calico's API server does so for `autoAllocateBlocks`, without which pods get no addresses.
+pub fn apply_before_types(kind: Kind, object: &mut Value) {
+    if kind == Kind::IPAMConfiguration
+        && let Value::Object(object) = object
+        && let Value::Object(spec) = object.entry("spec").or_insert_with(|| json!({}))
+    {
+        set(spec, "autoAllocateBlocks", true);
+    }
+}
+
 /// Kubernetes' API gives every namespace a label with its name, so that selectors can name it.
 fn name_label(metadata: &mut Map<String, Value>) {
     let name = metadata.get("name").cloned().unwrap_or_default();

@@ -14,14 +14,13 @@ use tortie_api::core::NamespaceSpec;
 use tortie_api::endpoint::NodeSpec;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::pool::{IpPoolSpec, IpReservationSpec};
-use tortie_ipam::backend::{self, Backend, Versioned};
-use tortie_ipam::machine::Revision as IpamRevision;
+use tortie_ipam::backend;
 use tortie_ipam::{
     AssignAddress, AutoAssign, HandleId, Machine, Now, Pool, Reservations, Use, View, addresses_of_handle,
     assign_address, assignment_of, auto_assign, release_by_handle,
 };
+use tortie_store::ipam::OnStore;
 use tortie_store::resources::Client;
-use tortie_store::{Datastore, Revision};
 
 /// Annotations of pods and namespaces that name pools.
 const POOL_ANNOTATIONS: [&str; 2] = ["cni.projectcalico.org/ipv4pools", "cni.projectcalico.org/ipv6pools"];
@@ -46,52 +45,6 @@ pub struct Wanted {
 /// One allocator at a time in this process: they would only refuse each other's writes to the same block. Other
 /// processes are kept apart by the store's compare-and-swap.
 static TURN: Mutex<()> = Mutex::new(());
-
-/// The store as `tortie-ipam` sees it.
-pub struct OnStore<'a>(pub &'a dyn Datastore);
-
-impl Backend for OnStore<'_> {
-    type Error = tortie_store::Error;
-
-    fn get(&self, key: &str) -> Result<Option<Versioned>, Self::Error> {
-        Ok(self.0.get(key)?.map(|found| (found.value, IpamRevision(found.revision.0))))
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, Self::Error> {
-        let found = self.0.list_all(prefix)?.items.into_iter();
-        Ok(found.map(|item| (item.key, (item.value, IpamRevision(item.revision.0)))).collect())
-    }
-
-    fn create(&self, key: &str, value: &[u8]) -> Result<Option<IpamRevision>, Self::Error> {
-        refused(self.0.create(key, value))
-    }
-
-    fn update(
-        &self,
-        key: &str,
-        value: &[u8],
-        revision: IpamRevision,
-    ) -> Result<Option<IpamRevision>, Self::Error> {
-        refused(self.0.update(key, value, Revision(revision.0)))
-    }
-
-    fn delete(&self, key: &str, revision: IpamRevision) -> Result<bool, Self::Error> {
-        match self.0.delete(key, Some(Revision(revision.0))) {
-            Ok(_) => Ok(true),
-            Err(tortie_store::Error::NotFound { .. } | tortie_store::Error::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn refused(written: tortie_store::Result<Revision>) -> tortie_store::Result<Option<IpamRevision>> {
-    use tortie_store::Error::{Conflict, Exists, NotFound};
-    match written {
-        Ok(revision) => Ok(Some(IpamRevision(revision.0))),
-        Err(Exists { .. } | NotFound { .. } | Conflict { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
 
 /// Pools, reservations and this node's labels, read from the store. A pool that can't be read isn't used.
 ///

@@ -99,6 +99,26 @@ pub fn release_owner(owner: Owner, in_use: InUse) -> Machine<Result<(), Error>> 
     })
 }
 
+/// Gives up all blocks in a pool that goes, whoever has them. Addresses in use stay assigned: their blocks are nobody's
+/// then, and deleted when they are emptied. Goes on after an error; the result is the last.
+pub fn release_pool(pool: IpNet) -> Machine<Result<(), Error>> {
+    Machine::new(move |io| async move {
+        let mut result = Ok(());
+        for prefix in [Prefix::HostClaims, Prefix::VirtualClaims] {
+            let (claims, _) = io.list(prefix, true).await;
+            for (key, _, _) in claims {
+                if let Key::Affinity(owner, cidr) = key
+                    && pool.contains(&cidr)
+                    && let Err(error) = release_block(&io, &owner, cidr, InUse::GiveUp).await
+                {
+                    result = Err(error);
+                }
+            }
+        }
+        result
+    })
+}
+
 async fn release_block(io: &Io, owner: &Owner, cidr: IpNet, in_use: InUse) -> Result<(), Error> {
     let only = ReleaseOnly { if_empty: in_use == InUse::Keep, if_sequence: None };
     for _ in 0..ATTEMPTS {
@@ -134,26 +154,55 @@ pub fn read_settings() -> Machine<Config> {
 /// Stores settings. The result is an error if they leave no way to assign an address, or limit blocks without strict
 /// affinity. They may be changed while addresses are in use.
 pub fn write_settings(wanted: Config) -> Machine<Result<(), Error>> {
+    change_settings(move |config| *config = wanted.clone())
+}
+
+/// As [`write_settings`], from what is stored: for callers that know some of the settings.
+pub fn change_settings(change: impl Fn(&mut Config) + Send + 'static) -> Machine<Result<(), Error>> {
     Machine::new(|io| async move {
         for _ in 0..ATTEMPTS {
             let stored = io.stored_config().await;
+            let mut wanted = stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
+            change(&mut wanted);
             if stored.as_ref().is_some_and(|stored| stored.record == wanted)
                 || (stored.is_none() && wanted == Config::default())
             {
                 return Ok(());
             }
-            if !wanted.strict_affinity && !wanted.auto_allocate_blocks {
-                return Err(Error::NoWayToAssign);
-            }
-            if wanted.max_blocks_per_host > 0 && !wanted.strict_affinity {
-                return Err(Error::LimitNeedsStrictAffinity);
-            }
-            let record = Record::Config(wanted.clone());
+            check_settings(&wanted)?;
+            let record = Record::Config(wanted);
             let written = match stored {
                 Some(stored) => io.update(Key::Config, record, stored.revision).await,
                 None => io.create(Key::Config, record).await,
             };
             if written.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Error::Retries)
+    })
+}
+
+/// Whether settings can be stored.
+///
+/// # Errors
+/// [`Error::NoWayToAssign`] and [`Error::LimitNeedsStrictAffinity`].
+pub fn check_settings(wanted: &Config) -> Result<(), Error> {
+    if !wanted.strict_affinity && !wanted.auto_allocate_blocks {
+        return Err(Error::NoWayToAssign);
+    }
+    if wanted.max_blocks_per_host > 0 && !wanted.strict_affinity {
+        return Err(Error::LimitNeedsStrictAffinity);
+    }
+    Ok(())
+}
+
+/// Takes the settings away, so that the defaults hold.
+pub fn reset_settings() -> Machine<Result<(), Error>> {
+    Machine::new(|io| async move {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = io.stored_config().await else { return Ok(()) };
+            if io.delete(Key::Config, stored.revision).await.is_ok() {
                 return Ok(());
             }
         }

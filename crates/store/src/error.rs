@@ -121,6 +121,15 @@ pub enum Error {
         /// All that is wrong.
         fields: Vec<InvalidField>,
     },
+    /// There is only one object of its kind, and it has a name.
+    #[error("Cannot create {kind} resource with a name other than \"default\"")]
+    Name {
+        /// The kind, as Calico spells it there, with its article.
+        kind: &'static str,
+    },
+    /// Address management can't work so, or others were always faster.
+    #[error(transparent)]
+    Addresses(#[from] tortie_ipam::Error),
     /// What is stored is no object, or not of its kind.
     #[error("failed to parse datastore entry key={key}; {cause}")]
     Unreadable {

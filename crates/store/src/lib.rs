@@ -13,6 +13,7 @@ pub mod conformance;
 mod datastore;
 pub mod embedded;
 mod error;
+pub mod ipam;
 pub mod json;
 pub mod keys;
 pub mod resources;

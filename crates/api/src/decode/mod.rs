@@ -13,6 +13,7 @@ mod object;
 
 use serde_json::Value;
 
+use crate::defaults;
 use crate::fault::Fault;
 use crate::kind::Kind;
 use crate::registry;
@@ -125,6 +126,7 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
         object.insert("kind".to_owned(), kind_name.into());
     }
     if convert::is_strict(kind.api()) {
+        defaults::apply_before_types(kind, &mut json);
         match registry::normalise(kind, json.clone()) {
             Ok(normal) => json = normal,
             // Each value was checked against its shape before: only faulty ones can get here.

@@ -5,6 +5,7 @@
 //! (`tortie_api`); here are only the rules that need the datastore: what exists, what must not change, what is filled in.
 //! Next hop: [`crate::Datastore`].
 
+mod addresses;
 mod canonical;
 mod defaults;
 mod initial;
@@ -92,7 +93,7 @@ impl Client {
     /// [`Error::Missing`]; [`Error::Unreadable`] if what is stored is no object.
     pub fn get(&self, id: &ResourceKey) -> Result<Value> {
         match self.store.get(&keys::resource(id))? {
-            Some(kv) => read(id, &kv.value, kv.revision),
+            Some(kv) => addresses::shown(self, id, read(id, &kv.value, kv.revision)?),
             None if initial::is_default_allow(id) => Ok(default_allow_profile()),
             None => Err(Error::Missing { id: id.clone() }),
         }
@@ -115,7 +116,8 @@ impl Client {
         for kv in &listing.items {
             // A key of another shape under the kind's prefix is nobody's object.
             if let Some(id) = keys::parse_resource(&kv.key) {
-                match read(&id, &kv.value, kv.revision) {
+                let object = read(&id, &kv.value, kv.revision);
+                match object.and_then(|object| addresses::shown(self, &id, object)) {
                     Ok(object) => items.push(object),
                     Err(error) => unreadable.push(error),
                 }
@@ -129,7 +131,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::Invalid`], and [`Error::Missing`] for what it refers to.
-    pub fn create(&self, object: Value) -> Result<Value> {
+    pub fn create(&self, mut object: Value) -> Result<Value> {
         if let Some(version) = resource_version(&object) {
             return Err(Error::invalid(
                 "Metadata.ResourceVersion",
@@ -139,14 +141,16 @@ impl Client {
         }
         let id = Client::key_of(&object)?;
         rules::creatable(&id)?;
+        tortie_api::defaults::apply_before_types(id.kind, &mut object);
         let mut object = canonical::canonical(id.kind, object)?;
         rules::before_defaults(&id, &object)?;
         defaults::fill(id.kind, &mut object);
         rules::on_create(self, &id, &object)?;
+        addresses::check(&id, &object)?;
         metadata::created(&mut object, std::time::SystemTime::now());
         let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
         match self.store.create(&keys::resource(&id), &value) {
-            Ok(revision) => read(&id, &value, revision),
+            Ok(revision) => self.written(&id, read(&id, &value, revision)?),
             Err(Error::Exists { .. }) => Err(Error::AlreadyExists { id }),
             Err(error) => Err(error),
         }
@@ -157,10 +161,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::Invalid`].
-    pub fn update(&self, object: Value, labels: Labels) -> Result<Value> {
+    pub fn update(&self, mut object: Value, labels: Labels) -> Result<Value> {
         let id = Client::key_of(&object)?;
         let given = resource_version(&object);
         rules::updatable(&id)?;
+        tortie_api::defaults::apply_before_types(id.kind, &mut object);
         let wanted = canonical::canonical(id.kind, object)?;
         rules::before_defaults(&id, &wanted)?;
         let key = keys::resource(&id);
@@ -179,9 +184,10 @@ impl Client {
             let mut object = metadata::updated(&old, wanted.clone(), labels);
             defaults::fill(id.kind, &mut object);
             rules::on_update(&id, &old, &object)?;
+            addresses::check(&id, &object)?;
             let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
             match self.store.update(&key, &value, kv.revision) {
-                Ok(revision) => return read(&id, &value, revision),
+                Ok(revision) => return self.written(&id, read(&id, &value, revision)?),
                 Err(Error::Conflict { found, .. }) if given.is_some() || attempts >= ATTEMPTS => {
                     return Err(conflict(&given, found));
                 }
@@ -190,6 +196,12 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What follows from an object that was written.
+    fn written(&self, id: &ResourceKey, object: Value) -> Result<Value> {
+        addresses::written(self, id, &object)?;
+        Ok(object)
     }
 
     /// Create an object or, if it exists, update it.
@@ -207,12 +219,14 @@ impl Client {
         }
     }
 
-    /// Delete an object, which must have resource version `expected` if one is given. Returns what was deleted.
+    /// Delete an object (a pool with its claims to blocks, after it was disabled), which must have resource version `expected` if one is given. Returns what was deleted.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::NotSupported`].
     pub fn delete(&self, id: &ResourceKey, expected: Option<&str>) -> Result<Value> {
         rules::on_delete(self, id)?;
+        let expected = addresses::before_delete(self, id, expected.map(str::to_owned))?;
+        let expected = expected.as_deref();
         let conflict =
             |given: &str, latest| Error::UpdateConflict { id: id.clone(), given: given.to_owned(), latest };
         let key = keys::resource(id);
@@ -228,7 +242,11 @@ impl Client {
             }
         };
         match self.store.delete(&key, revision) {
-            Ok(kv) => read(id, &kv.value, kv.revision),
+            Ok(kv) => {
+                let gone = read(id, &kv.value, kv.revision)?;
+                addresses::after_delete(self, id, &gone)?;
+                Ok(gone)
+            }
             Err(Error::NotFound { .. }) => Err(Error::Missing { id: id.clone() }),
             Err(Error::Conflict { expected, found, .. }) => Err(conflict(&expected.to_string(), found)),
             Err(error) => Err(error),

@@ -16,6 +16,15 @@ const BUILT_IN_TIERS: [&str; 3] = [DEFAULT_TIER, "kube-admin", "kube-baseline"];
 
 /// Whether an object of this name may be created.
 pub fn creatable(id: &ResourceKey) -> Result<()> {
+    let only = match id.kind {
+        Kind::IPAMConfiguration => Some("an IPAMConfiguration"),
+        Kind::KubeControllersConfiguration => Some("a Kube Controllers Configuration"),
+        Kind::ClusterInformation => Some("a Cluster Information"),
+        _ => None,
+    };
+    if let Some(kind) = only.filter(|_| &*id.name != "default") {
+        return Err(Error::Name { kind });
+    }
     if initial::is_default_allow(id) { Err(Error::AlreadyExists { id: id.clone() }) } else { Ok(()) }
 }
 
@@ -82,6 +91,19 @@ pub fn on_update(id: &ResourceKey, old: &Value, new: &Value) -> Result<()> {
             size(new).map(|size| size.to_string()).as_deref(),
             "IPPool BlockSize cannot be modified",
         ));
+    }
+    let uses = |object: &Value| {
+        let uses = object.pointer("/spec/allowedUses").and_then(Value::as_array).cloned().unwrap_or_default();
+        uses.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let balancer = |use_: &String| use_ == "LoadBalancer";
+    if uses(old).iter().any(balancer) && !uses(new).iter().all(balancer) {
+        // Calico then tells nothing else.
+        return all(vec![InvalidField::new(
+            "IPPool.Spec.AllowedUses",
+            Some(&format!("[{}]", uses(new).join(" "))),
+            "IPPool allowed use cannot be changed from LoadBalacer to Workload or Tunnel",
+        )]);
     }
     faults.extend(pool_faults(new));
     all(faults)

@@ -88,15 +88,28 @@ impl Machine {
         }
     }
 
-    /// Applies YAML; what it says is in force when this returns.
-    pub fn apply(&self, yaml: &str) {
+    /// Applies YAML; what it says is in force when this returns. Returns the warnings.
+    pub fn apply(&self, yaml: &str) -> String {
         let path = self.files.path().join("objects.yaml");
         std::fs::write(&path, yaml).unwrap();
         let output = self.run(&["apply", "-f", path.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let warnings = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{warnings}");
+        warnings
     }
 
+    /// Calls the plugin for a pod; its address.
     pub fn add(&mut self, pod: &str) -> String {
+        let (added, said) = self.try_add(pod);
+        assert!(added, "{said}");
+        let result: Value = serde_json::from_str(&said).unwrap();
+        let address = result["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
+        self.pods.last_mut().unwrap().2.clone_from(&address);
+        address
+    }
+
+    /// Calls the plugin for a pod; whether it succeeded, and what it said.
+    pub fn try_add(&mut self, pod: &str) -> (bool, String) {
         let inside = OwnedNamespace::create(&format!("{}-{pod}", self.host.name())).unwrap();
         let mut command = self.command(&[]);
         command
@@ -109,10 +122,8 @@ impl Machine {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(NETWORK.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let address = result["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
-        self.pods.push((pod.to_owned(), inside, address.clone()));
-        address
+        self.pods.push((pod.to_owned(), inside, String::new()));
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
     }
 
     pub fn inside(&self, pod: &str) -> Namespace {
