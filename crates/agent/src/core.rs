@@ -11,14 +11,13 @@
 //!
 //! Next hop: `nft::Flat`, by way of `run`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tortie_api::event::Event;
 use tortie_api::kind::ResourceKey;
-use tortie_api::resource::Resource;
-use tortie_calc::{Config, Graph};
+use tortie_calc::{Config, Graph, NotEnforced, not_enforced};
 use tortie_classify::{Change, Classifier};
 use tortie_dataplane::flat::{GRACE, Phase, Step, Tables};
 
@@ -106,7 +105,7 @@ pub struct Core {
     not_before: Option<Instant>,
     rest: Duration,
     unreadable: BTreeMap<ResourceKey, Unreadable>,
-    hosts: BTreeSet<ResourceKey>,
+    not_enforced: BTreeMap<ResourceKey, NotEnforced>,
     counts: Counts,
 }
 
@@ -142,7 +141,7 @@ impl Core {
             not_before: None,
             rest: SHORTEST_REST,
             unreadable: BTreeMap::new(),
-            hosts: BTreeSet::new(),
+            not_enforced: BTreeMap::new(),
             counts: Counts::default(),
         }
     }
@@ -152,7 +151,7 @@ impl Core {
         match input {
             Input::Event(event) => {
                 self.counts.events += 1;
-                self.note_unreadable(&event);
+                self.note(&event);
                 self.in_sync |= event == Event::InSync;
                 self.graph.apply(event);
                 self.dirty = true;
@@ -264,9 +263,9 @@ impl Core {
         &self.unreadable
     }
 
-    /// Host endpoints: not enforced yet.
-    pub fn hosts(&self) -> impl Iterator<Item = &ResourceKey> {
-        self.hosts.iter()
+    /// Objects that aren't enforced as they are written, and why.
+    pub fn not_enforced(&self) -> &BTreeMap<ResourceKey, NotEnforced> {
+        &self.not_enforced
     }
 
     /// What it has done so far.
@@ -274,19 +273,26 @@ impl Core {
         self.counts
     }
 
-    fn note_unreadable(&mut self, event: &Event) {
+    fn note(&mut self, event: &Event) {
         match event {
             Event::Upsert(resource) => {
-                self.unreadable.remove(&resource.key());
-                if matches!(resource, Resource::HostEndpoint(_)) && self.hosts.insert(resource.key()) {
-                    tracing::warn!(endpoint = %resource.key(), "host endpoints are not enforced yet: hosts are left untouched");
+                let key = resource.key();
+                self.unreadable.remove(&key);
+                let Some(found) = not_enforced(resource) else {
+                    self.not_enforced.remove(&key);
+                    return;
+                };
+                if self.not_enforced.get(&key) != Some(&found) {
+                    tracing::warn!(object = %key, effect = %found.effect, "{}", found.reason);
+                    self.not_enforced.insert(key, found);
                 }
             }
             Event::Delete(key) => {
                 self.unreadable.remove(key);
-                self.hosts.remove(key);
+                self.not_enforced.remove(key);
             }
             Event::Unreadable { key, error, .. } => {
+                self.not_enforced.remove(key);
                 self.unreadable.insert(key.clone(), Unreadable { error: error.clone() });
             }
             Event::InSync => {}

@@ -9,6 +9,7 @@
 
 mod book;
 mod compile;
+mod enforced;
 mod error;
 mod expression;
 mod graph;
@@ -33,6 +34,7 @@ mod stats;
 mod symbol;
 mod tier;
 
+pub use enforced::{Effect, NotEnforced, not_enforced};
 pub use error::{Fault, PolicyFault};
 pub use graph::{Config, Graph};
 pub use stats::Stats;

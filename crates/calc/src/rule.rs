@@ -12,6 +12,7 @@ use tortie_api::selector::Selector;
 use tortie_api::value::{Port, Protocol};
 use tortie_dataplane::policy::{Family, IcmpMatch, PortRange};
 
+use crate::enforced;
 use crate::error::Fault;
 use crate::parse::{self, Parser};
 
@@ -92,10 +93,11 @@ pub(crate) fn read(
     if let Some(RuleMetadata { annotations: _ }) = metadata {
         // Free text: means nothing to packets.
     }
-    if let Some(HttpMatch { methods, paths }) = http
-        && !(methods.is_empty() && paths.is_empty())
-    {
-        return Err(Fault::NotEnforced { field: "http" });
+    if let Some(HttpMatch { methods: _, paths: _ }) = http {
+        // Means nothing to packets unless it says something: then the rule isn't enforced.
+    }
+    if let Some(field) = enforced::in_rule(rule) {
+        return Err(Fault::NotEnforced { field });
     }
     let action = Action::parse(action).ok_or_else(|| Fault::Action { found: action.as_str().into() })?;
     let mut families = Families { v4: true, v6: true };
@@ -114,9 +116,6 @@ pub(crate) fn read(
     let not_icmp = read_icmp("notICMP", not_icmp.as_ref(), protocol)?;
     let source = read_side(source, &SOURCE, namespace, parser)?;
     let destination = read_side(destination, &DESTINATION, namespace, parser)?;
-    if source.ports != DraftPorts::default() || source.not_ports != DraftPorts::default() {
-        return Err(Fault::NotEnforced { field: "source.ports" });
-    }
     let has_ports =
         destination.ports != DraftPorts::default() || destination.not_ports != DraftPorts::default();
     if has_ports && !protocol.is_some_and(|number| Protocol::Number(number).has_ports()) {
@@ -168,7 +167,6 @@ struct SideFields {
     not_selector: &'static str,
     namespace_selector: &'static str,
     service_accounts: &'static str,
-    services: &'static str,
 }
 
 const SOURCE: SideFields = SideFields {
@@ -178,7 +176,6 @@ const SOURCE: SideFields = SideFields {
     not_selector: "source.notSelector",
     namespace_selector: "source.namespaceSelector",
     service_accounts: "source.serviceAccounts",
-    services: "source.services",
 };
 
 const DESTINATION: SideFields = SideFields {
@@ -188,7 +185,6 @@ const DESTINATION: SideFields = SideFields {
     not_selector: "destination.notSelector",
     namespace_selector: "destination.namespaceSelector",
     service_accounts: "destination.serviceAccounts",
-    services: "destination.services",
 };
 
 fn read_side(
@@ -209,7 +205,7 @@ fn read_side(
         service_accounts,
     } = side;
     if let Some(ServiceMatch { name: _, namespace: _ }) = services {
-        return Err(Fault::NotEnforced { field: fields.services });
+        // The rule isn't enforced, and doesn't come here.
     }
     let selector = parser.optional(fields.selector, selector)?;
     let not_selector = parser.optional(fields.not_selector, not_selector)?;

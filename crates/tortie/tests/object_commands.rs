@@ -440,3 +440,61 @@ fn settings_come_from_the_file_and_the_environment_wins() {
     let missing = fixture.run(&["get", "tier", "-c", "nowhere.cfg"]);
     assert!(missing.err.contains("open nowhere.cfg"), "{missing:?}");
 }
+
+#[test]
+fn what_is_stored_but_not_enforced_is_warned_of_and_the_command_succeeds() {
+    let fixture = Fixture::new();
+    let object = |kind: &str, name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        )
+    };
+    let objects = [
+        object(
+            "NetworkPolicy",
+            "ports",
+            "{ingress: [{action: Log}, {action: Allow, protocol: TCP, source: {ports: [53]}}]}",
+        ),
+        // The rule is of a direction that the policy is not for.
+        object(
+            "NetworkPolicy",
+            "fine",
+            "{types: [Ingress], egress: [{action: Allow, http: {methods: [GET]}}]}",
+        ),
+        object("NetworkPolicy", "web", "{egress: [{action: Allow, destination: {services: {name: web}}}]}"),
+        object("GlobalNetworkPolicy", "http", "{ingress: [{action: Allow, http: {methods: [GET]}}]}"),
+        object(
+            "GlobalNetworkPolicy",
+            "raw",
+            "{doNotTrack: true, applyOnForward: true, ingress: [{action: Deny}]}",
+        ),
+        object(
+            "GlobalNetworkPolicy",
+            "nat",
+            "{preDNAT: true, applyOnForward: true, ingress: [{action: Deny}]}",
+        ),
+        object("GlobalNetworkPolicy", "forward", "{applyOnForward: true, ingress: [{action: Deny}]}"),
+        object("HostEndpoint", "eth0", "{node: node1, interfaceName: eth0}"),
+    ]
+    .concat();
+    let warnings = "\
+Warning: NetworkPolicy(default/ports) denies in its place: ingress rule 1: source.ports: not enforced yet
+Warning: NetworkPolicy(default/web) denies in its place: egress rule 0: destination.services: not enforced yet
+Warning: GlobalNetworkPolicy(http) denies in its place: ingress rule 0: http: not enforced yet
+Warning: GlobalNetworkPolicy(raw) has no effect: doNotTrack: not enforced yet
+Warning: GlobalNetworkPolicy(nat) has no effect: preDNAT: not enforced yet
+Warning: GlobalNetworkPolicy(forward) applies to workloads alone: applyOnForward: not enforced yet
+Warning: HostEndpoint(eth0) leaves the host untouched: host endpoints are not enforced yet
+";
+    for (verb, past) in [("create", "created"), ("apply", "applied"), ("replace", "replaced")] {
+        let said = fixture.pipe(&[verb, "-f", "-"], &objects);
+        let expected = Said {
+            out: format!("Successfully {past} 8 resource(s)\n"),
+            err: warnings.to_owned(),
+            code: Some(0),
+        };
+        assert_eq!(said, expected);
+    }
+    let said = fixture.pipe(&["delete", "-f", "-"], &objects);
+    assert_eq!(said, ok("Successfully deleted 8 resource(s)\n"));
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tortie_api::kind::Kind;
+use tortie_calc::Effect;
 use tortie_nft::flat::Count;
 
 use super::Agent;
@@ -89,19 +90,20 @@ impl Agent {
             effect: if key.kind.is_policy() { "denies what it selects" } else { "is passed over" }.to_owned(),
             error: unreadable.error.clone(),
         });
-        let not_enforced = self.core.classifier().policies().filter_map(|(_, policy)| {
+        let not_enforced = self.core.not_enforced().iter().map(|(key, found)| Fault {
+            kind: key.kind.qualified_name().to_owned(),
+            name: key.full_name(),
+            effect: found.effect.to_string(),
+            error: found.reason.clone(),
+        });
+        // What can be read, but not in a way that means something.
+        let unclear = self.core.classifier().policies().filter_map(|(_, policy)| {
             Some(Fault {
                 kind: policy.key.kind.qualified_name().to_owned(),
                 name: policy.key.full_name(),
-                effect: "denies in its place".to_owned(),
+                effect: Effect::Denies.to_string(),
                 error: policy.not_enforced.as_ref()?.to_string(),
             })
-        });
-        let hosts = self.core.hosts().map(|key| Fault {
-            kind: key.kind.qualified_name().to_owned(),
-            name: key.full_name(),
-            effect: "leaves the host untouched".to_owned(),
-            error: "host endpoints are not enforced yet".to_owned(),
         });
         let unserved = self.unserved.iter().map(|(address, error)| Fault {
             kind: "Address".to_owned(),
@@ -110,8 +112,8 @@ impl Agent {
             error: error.clone(),
         });
         let mut faults: Vec<Fault> =
-            unreadable.chain(hosts).chain(self.configured.faults()).chain(unserved).collect();
-        for fault in not_enforced {
+            unreadable.chain(not_enforced).chain(self.configured.faults()).chain(unserved).collect();
+        for fault in unclear {
             if !faults.iter().any(|known| known.kind == fault.kind && known.name == fault.name) {
                 faults.push(fault);
             }

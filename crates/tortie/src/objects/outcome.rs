@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use tortie_api::fault::Fault;
-use tortie_api::kind::Kind;
+use tortie_api::resource::Resource;
+use tortie_calc::NotEnforced;
 use tortie_store::Error;
+use tortie_store::resources::Client;
 
 use super::Item;
 
@@ -123,9 +125,8 @@ impl Outcome {
     pub fn summary(self, verb: &Verb) -> Result<(), Failure> {
         let places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
         let Verb { present, past, style } = *verb;
-        let is_host = |object: &Value| object["kind"] == Kind::HostEndpoint.name();
-        if present != "delete" && self.objects.iter().any(is_host) {
-            eprintln!("Warning: host endpoints are not enforced yet: hosts are left untouched");
+        if present != "delete" {
+            self.objects.iter().filter_map(warning).for_each(|warning| eprintln!("{warning}"));
         }
         let (done, failed) = (self.objects.len(), self.errors.len());
         let of_kind = self.single_kind.map(|kind| format!(" '{kind}'")).unwrap_or_default();
@@ -162,6 +163,14 @@ impl Outcome {
         }
         Err(Failure::Command(format!("hit error: {errors}{places}")))
     }
+}
+
+/// What of an object that was stored isn't enforced yet, in the words of `tortie status`.
+fn warning(object: &Value) -> Option<String> {
+    let id = Client::key_of(object).ok()?;
+    let resource = Resource::from_value(id.kind, object.clone()).ok()?;
+    let NotEnforced { effect, reason } = tortie_calc::not_enforced(&resource)?;
+    Some(format!("Warning: {id} {effect}: {reason}"))
 }
 
 impl Failure {
