@@ -4,6 +4,7 @@
 //! through. Then threads listen (store, links, table, log, socket, web) and this one acts.
 
 mod configured;
+mod pods;
 mod report;
 
 use std::collections::BTreeMap;
@@ -133,6 +134,7 @@ pub fn run(environment: &Environment, store: &Arc<dyn Datastore>, stop: &AtomicB
     feed(Arc::clone(store), heard)?;
 
     let mut agent = Agent {
+        client,
         core: Core::new(graph_config(&settings.node)),
         driver,
         ledger: Ledger::default(),
@@ -142,6 +144,7 @@ pub fn run(environment: &Environment, store: &Arc<dyn Datastore>, stop: &AtomicB
         waiting: BTreeMap::new(),
         tickets: 0,
         logged: 0,
+        mended: false,
         cursor: Cursor::default(),
         check_at: Instant::now() + CHECK_EVERY,
     };
@@ -193,6 +196,7 @@ fn feed(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<()> {
 
 /// The loop's state.
 struct Agent {
+    client: Client,
     core: Core,
     driver: Flat,
     ledger: Ledger,
@@ -204,6 +208,8 @@ struct Agent {
     waiting: BTreeMap<Ticket, Answer>,
     tickets: u64,
     logged: u64,
+    /// Whether the pods of before were looked at.
+    mended: bool,
     cursor: Cursor,
     check_at: Instant,
 }
@@ -225,6 +231,12 @@ impl Agent {
                 self.act(action);
                 // What came meanwhile goes into the next commit, not after it.
                 self.drain(hears);
+            }
+            if !self.mended && self.core.is_ready() {
+                self.mended = true;
+                if let Err(error) = pods::mend(self.core.classifier(), &self.client) {
+                    tracing::warn!(%error, "the pods of before were not looked at");
+                }
             }
             if self.driver.next_retirement().is_some_and(|due| due <= Instant::now())
                 && let Err(error) = self.driver.retire()

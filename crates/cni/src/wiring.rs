@@ -170,25 +170,12 @@ impl Wiring {
     }
 
     fn dress_host(&self, pair: &mut Created) -> Result<()> {
-        self.host_settings()?;
+        for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
+            sysctl::write(&name, value)?;
+        }
         for address in &self.addresses {
             pair.host.replace_neighbour(pair.host_index, *address, self.pair.mac)?;
             pair.host.replace_route(&Route::direct(single(*address), pair.host_index))?;
-        }
-        Ok(())
-    }
-
-    fn host_settings(&self) -> Result<()> {
-        let name = &self.pair.host_interface;
-        if self.addresses.iter().any(IpAddr::is_ipv4) {
-            sysctl::write(&format!("net/ipv4/neigh/{name}/proxy_delay"), "0")?;
-            sysctl::write(&format!("net/ipv4/conf/{name}/proxy_arp"), "1")?;
-            sysctl::write(&format!("net/ipv4/conf/{name}/forwarding"), "1")?;
-        }
-        if self.addresses.iter().any(IpAddr::is_ipv6) {
-            sysctl::write(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
-            sysctl::write(&format!("net/ipv6/conf/{name}/proxy_ndp"), "1")?;
-            sysctl::write(&format!("net/ipv6/conf/{name}/forwarding"), "1")?;
         }
         Ok(())
     }
@@ -274,6 +261,22 @@ impl Wiring {
         }
         Ok(faults)
     }
+}
+
+/// The host's settings of a pod's interface, with their values.
+pub(crate) fn host_settings(interface: &str, addresses: &[IpAddr]) -> Vec<(String, &'static str)> {
+    let mut settings = Vec::new();
+    if addresses.iter().any(IpAddr::is_ipv4) {
+        settings.push((format!("net/ipv4/neigh/{interface}/proxy_delay"), "0"));
+        settings.push((format!("net/ipv4/conf/{interface}/proxy_arp"), "1"));
+        settings.push((format!("net/ipv4/conf/{interface}/forwarding"), "1"));
+    }
+    if addresses.iter().any(IpAddr::is_ipv6) {
+        settings.push((format!("net/ipv6/conf/{interface}/disable_ipv6"), "0"));
+        settings.push((format!("net/ipv6/conf/{interface}/proxy_ndp"), "1"));
+        settings.push((format!("net/ipv6/conf/{interface}/forwarding"), "1"));
+    }
+    settings
 }
 
 /// The index of an interface on the host, if there is one.
@@ -384,6 +387,6 @@ fn pod_routes(addresses: &[IpAddr], destinations: &[IpNet], index: u32) -> Vec<R
     routes
 }
 
-fn single(address: IpAddr) -> IpNet {
+pub(crate) fn single(address: IpAddr) -> IpNet {
     IpNet::from(address)
 }

@@ -5,4 +5,5 @@
 mod faults;
 mod machine;
 mod packets;
+mod pods;
 mod settings;
