@@ -27,7 +27,7 @@ use tortie_store::Datastore;
 use tortie_store::resources::Client;
 use tortie_store::sync::Feed;
 
-use crate::config::{Environment, Settings, Stored};
+use crate::config::{Environment, Settings, Severity, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
 use crate::ledger::{Ledger, RuleName};
 use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
@@ -84,12 +84,17 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Runs the agent in the calling thread's network namespace until `stop`. What it put into the
+/// Runs the agent in the calling thread's network namespace until `stop`; `logged` is told what to log. What it put into the
 /// kernel stays and goes on judging.
 ///
 /// # Errors
 /// What keeps it from starting. Later troubles are logged, counted and mended.
-pub fn run(environment: &Environment, store: &Arc<dyn Datastore>, stop: &AtomicBool) -> Result<()> {
+pub fn run(
+    environment: &Environment,
+    store: &Arc<dyn Datastore>,
+    stop: &AtomicBool,
+    logged: &dyn Fn(Severity),
+) -> Result<()> {
     let client = Client::new(Arc::clone(store));
     // Which interfaces are workloads' may stand in the store, so it is asked before the closed table is made.
     let stored = Stored::read(&client, environment.node()).unwrap_or_else(|error| {
@@ -98,6 +103,7 @@ pub fn run(environment: &Environment, store: &Arc<dyn Datastore>, stop: &AtomicB
     });
     let configured = Configured::new(environment, stored);
     let settings = &configured.resolved().settings.clone();
+    logged(settings.severity);
     let mut driver = Flat::open(TableSettings {
         interface_prefixes: settings.interface_prefixes.clone(),
         endpoint_to_host: settings.endpoint_to_host,
@@ -134,6 +140,7 @@ pub fn run(environment: &Environment, store: &Arc<dyn Datastore>, stop: &AtomicB
     feed(Arc::clone(store), heard)?;
 
     let mut agent = Agent {
+        log_what: logged,
         client,
         core: Core::new(graph_config(&settings.node)),
         driver,
@@ -195,7 +202,8 @@ fn feed(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<()> {
 }
 
 /// The loop's state.
-struct Agent {
+struct Agent<'a> {
+    log_what: &'a dyn Fn(Severity),
     client: Client,
     core: Core,
     driver: Flat,
@@ -214,7 +222,7 @@ struct Agent {
     check_at: Instant,
 }
 
-impl Agent {
+impl Agent<'_> {
     fn run(&mut self, hears: &Receiver<Heard>, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use tortie_agent::config::Severity;
 use tortie_cni::Plugin;
 use tortie_cni::plugin::Process;
 use tracing_subscriber::EnvFilter;
@@ -28,11 +29,21 @@ struct Arguments {
 fn main() -> ExitCode {
     // The log goes to standard error, which programs may read: only the agent tells more than warnings unasked.
     let told = if std::env::args().nth(1).as_deref() == Some("agent") { "info" } else { "warn" };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("TORTIE_LOG").unwrap_or_else(|_| EnvFilter::new(told)))
+    let said = EnvFilter::try_from_env("TORTIE_LOG").ok();
+    let may_change = said.is_none();
+    let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_env_filter(said.unwrap_or_else(|| EnvFilter::new(told)))
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    // What `TORTIE_LOG` says is stronger than all other settings.
+    let log_what = |severity: Severity| {
+        if may_change && let Err(error) = handle.reload(EnvFilter::new(severity.filter())) {
+            tracing::warn!(%error, "what is logged could not be changed");
+        }
+    };
     if let Some(plugin) = plugin() {
         return call(plugin);
     }
@@ -40,7 +51,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
-    match command.run() {
+    match command.run(&log_what) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("Error: {error:#}");

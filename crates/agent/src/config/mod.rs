@@ -27,7 +27,7 @@ pub use stored::Stored;
 pub const SOCKET: &str = "/run/tortie/agent.sock";
 
 /// The settings that take effect while the agent runs, by the names in [`Told`].
-pub const LIVE: [&str; 2] = ["defaultEndpointToHostAction", "logPrefix"];
+pub const LIVE: [&str; 3] = ["defaultEndpointToHostAction", "logPrefix", "logSeverityScreen"];
 
 /// What the agent runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +44,53 @@ pub struct Settings {
     pub log: LogTarget,
     /// What log lines begin with (`logPrefix`).
     pub log_prefix: String,
+    /// What is logged at all (`logSeverityScreen`).
+    pub severity: Severity,
     /// Where to answer `/liveness` and `/readiness` (`healthEnabled`, `healthHost`, `healthPort`).
     pub health: Option<String>,
     /// Where to answer `/metrics` (`prometheusMetricsEnabled`, `..Host`, `..Port`).
     pub metrics: Option<String>,
     /// Whether the table is kept from other processes where the kernel can (`TORTIE_TABLE_OWNER`).
     pub owned: Ownership,
+}
+
+/// The least severity that is logged. Calico's `Fatal` is `Error` here: nothing is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Each step.
+    Trace,
+    /// Each event.
+    Debug,
+    /// Once a change; the default.
+    Info,
+    /// What isn't as it should be.
+    Warning,
+    /// What failed.
+    Error,
+}
+
+impl Severity {
+    /// As the log's filter writes it. What Log rules send is logged at any severity.
+    pub fn filter(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warn,packet=info",
+            Self::Error => "error,packet=info",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(match &*text.to_uppercase() {
+            "TRACE" => Self::Trace,
+            "DEBUG" => Self::Debug,
+            "INFO" => Self::Info,
+            "WARNING" => Self::Warning,
+            "ERROR" | "FATAL" => Self::Error,
+            _ => return None,
+        })
+    }
 }
 
 /// Who said what a setting is, the weakest first.
@@ -144,6 +185,12 @@ impl Environment {
         );
         let log_prefix = read
             .felix(("logPrefix", "FELIX_LOGPREFIX"), "calico-packet", "text", |text| Some(text.to_owned()));
+        let severity = read.felix(
+            ("logSeverityScreen", "FELIX_LOGSEVERITYSCREEN"),
+            "Info",
+            "Trace, Debug, Info, Warning, Error or Fatal",
+            Severity::parse,
+        );
         let health = address(
             read.flag(("healthEnabled", "FELIX_HEALTHENABLED"), true),
             &read.host(("healthHost", "FELIX_HEALTHHOST")),
@@ -174,6 +221,7 @@ impl Environment {
             endpoint_to_host,
             log,
             log_prefix,
+            severity,
             health,
             metrics,
             owned,

@@ -84,7 +84,7 @@ impl Configured {
     }
 }
 
-impl Agent {
+impl Agent<'_> {
     /// Takes in an event if it is about settings.
     pub fn on_configuration(&mut self, event: &Event) {
         let configured = &mut self.configured;
@@ -116,6 +116,10 @@ impl Agent {
         }
         let wanted = &configured.resolved.settings;
         self.settings.log_prefix.clone_from(&wanted.log_prefix);
+        if self.settings.severity != wanted.severity {
+            self.settings.severity = wanted.severity;
+            (self.log_what)(wanted.severity);
+        }
         if self.settings.endpoint_to_host != wanted.endpoint_to_host {
             self.settings.endpoint_to_host = wanted.endpoint_to_host;
             if let Err(error) = self.driver.set_endpoint_to_host(wanted.endpoint_to_host) {

@@ -10,7 +10,7 @@ use super::Agent;
 use crate::ledger::RuleName;
 use crate::status::{Counted, Done, EndpointStatus, Fault, PolicyStatus, RuleStatus, Sizes, Status};
 
-impl Agent {
+impl Agent<'_> {
     pub fn status(&mut self) -> Status {
         let counts = self.driver.counts().unwrap_or_else(|error| {
             tracing::warn!(%error, "counters could not be read");

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use tabwriter::TabWriter;
-use tortie_agent::config::{Environment, Stored};
+use tortie_agent::config::{Environment, Severity, Stored};
 use tortie_store::resources::Client;
 
 /// The arguments of `tortie agent`. Everything else is said by environment variables under
@@ -25,11 +25,11 @@ pub struct Arguments {
     config: PathBuf,
 }
 
-/// Runs until SIGTERM or SIGINT. What is in the kernel stays there and goes on judging.
+/// Runs until SIGTERM or SIGINT. What is in the kernel stays there and goes on judging. `log_what` changes the log.
 ///
 /// # Errors
 /// Settings that can't work, a store that can't be opened, or a kernel that refuses.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result<ExitCode> {
     let Arguments { check, config } = arguments;
     let hostname = nix::unistd::gethostname().context("the machine's name")?;
     let hostname = hostname.to_string_lossy().to_lowercase();
@@ -45,7 +45,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(node = environment.node(), version = env!("CARGO_PKG_VERSION"), "starting");
     let stop = stop_on_signal()?;
-    tortie_agent::run::run(&environment, client.store(), &stop)?;
+    tortie_agent::run::run(&environment, client.store(), &stop, log_what)?;
     tracing::info!("stopped; what is in the kernel goes on judging");
     Ok(ExitCode::SUCCESS)
 }

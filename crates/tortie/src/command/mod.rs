@@ -17,6 +17,7 @@ mod validate;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use tortie_agent::config::Severity;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -52,9 +53,9 @@ impl Command {
     ///
     /// # Errors
     /// What went wrong, for the user to read.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub fn run(self, log_what: &dyn Fn(Severity)) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Agent(arguments) => agent::run(arguments),
+            Self::Agent(arguments) => agent::run(arguments, log_what),
             Self::Apply(arguments) => Ok(apply::run(&arguments)),
             Self::Create(arguments) => Ok(create::run(&arguments)),
             Self::Replace(arguments) => Ok(replace::run(&arguments)),

@@ -76,6 +76,32 @@ fn a_stored_log_prefix_is_in_the_next_line() {
 }
 
 #[test]
+fn a_stored_severity_silences_the_log_but_not_what_log_rules_send() {
+    let mut machine = Machine::new("severity");
+    machine.add("web");
+    let address = machine.add("db");
+    machine.apply(&configuration("node.node1", "{logSeverityScreen: Warning, logPrefix: quiet}"));
+    machine.status_when(|status| setting(status, "logPrefix").0 == "quiet");
+    let log = || std::fs::read_to_string(machine.log()).unwrap();
+    assert_eq!(setting(&machine.status(), "logSeverityScreen").0, "Warning");
+    let infos = log().matches(" INFO tortie").count();
+    machine.apply(
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: db-in, namespace: shop}\n\
+         spec:\n  ingress:\n  - {action: Log}\n  - {action: Deny}\n",
+    );
+    machine.apply(&configuration("node.node1", "{logSeverityScreen: Warning, logPrefix: still}"));
+    machine.status_when(|status| setting(status, "logPrefix").0 == "still");
+    assert!(!connects(&machine.inside("web"), format!("{address}:80").parse().unwrap()));
+    assert!(log().contains("still NetworkPolicy shop/db-in ingress rule 0"), "{}", log());
+    assert_eq!(log().matches(" INFO tortie").count(), infos, "{}", log());
+    machine.apply(&configuration("node.node1", "{logSeverityScreen: Info, logPrefix: loud}"));
+    machine.status_when(|status| setting(status, "logPrefix").0 == "loud");
+    machine.apply(&configuration("node.node1", "{logPrefix: louder}"));
+    machine.status_when(|status| setting(status, "logPrefix").0 == "louder");
+    assert!(log().matches(" INFO tortie").count() > infos, "{}", log());
+}
+
+#[test]
 fn what_needs_a_restart_is_told_and_holds_after_it() {
     let mut machine = Machine::new("restart");
     machine.apply(&configuration("default", "{interfacePrefix: 'cali,tap', prometheusMetricsPort: 19091}"));
