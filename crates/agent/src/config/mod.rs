@@ -1,5 +1,6 @@
 //! What the agent is told, under the names that Calico gives it: the environment over the stored
-//! FelixConfiguration of this node (`node.NAME`) over that of all (`default`).
+//! FelixConfiguration of this node (`node.NAME`), over one that selects it by its labels, over that
+//! of all (`default`).
 //!
 //! ```text
 //!  Environment --.
@@ -94,12 +95,14 @@ impl Severity {
 }
 
 /// Who said what a setting is, the weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Nobody.
     Default,
     /// FelixConfiguration `default`.
     Everyone,
+    /// The FelixConfiguration of this name, which selects the node by its labels.
+    Selected(Arc<str>),
     /// FelixConfiguration `node.NAME`.
     Node,
     /// The process's environment.
@@ -237,10 +240,11 @@ impl Environment {
 
 impl Source {
     /// The source for people: for a configuration its kind and name.
-    pub fn describe(self, node: &str) -> String {
+    pub fn describe(&self, node: &str) -> String {
         match self {
             Source::Default => "default".to_owned(),
             Source::Everyone => "FelixConfiguration default".to_owned(),
+            Source::Selected(name) => format!("FelixConfiguration {name}"),
             Source::Node => format!("FelixConfiguration node.{node}"),
             Source::Environment => "environment".to_owned(),
         }

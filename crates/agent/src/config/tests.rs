@@ -24,9 +24,9 @@ fn mk_stored(events: &[Event]) -> Stored {
     stored
 }
 
-fn told<'a>(resolved: &'a Resolved, name: &str) -> (&'a str, Source) {
+fn told_of<'a>(resolved: &'a Resolved, name: &str) -> (&'a str, Source) {
     let told = resolved.told.iter().find(|told| told.name == name).expect("it is read");
-    (&told.value, told.source)
+    (&told.value, told.source.clone())
 }
 
 #[test]
@@ -88,11 +88,11 @@ fn the_environment_beats_the_nodes_configuration_which_beats_that_of_all_nodes()
     ]);
     let resolved =
         mk_environment(&[("FELIX_INTERFACEPREFIX", "env"), ("FELIX_HEALTHENABLED", "")]).resolve(&stored);
-    assert_eq!(told(&resolved, "interfacePrefix"), ("env", Source::Environment));
-    assert_eq!(told(&resolved, "logPrefix"), ("node", Source::Node));
-    assert_eq!(told(&resolved, "healthPort"), ("1", Source::Everyone));
+    assert_eq!(told_of(&resolved, "interfacePrefix"), ("env", Source::Environment));
+    assert_eq!(told_of(&resolved, "logPrefix"), ("node", Source::Node));
+    assert_eq!(told_of(&resolved, "healthPort"), ("1", Source::Everyone));
     assert_eq!(
-        told(&resolved, "healthEnabled"),
+        told_of(&resolved, "healthEnabled"),
         ("false", Source::Everyone),
         "an empty variable says nothing"
     );
@@ -112,7 +112,7 @@ fn a_stored_value_that_cannot_work_gives_way_to_the_default_and_is_told() {
     let refused: Vec<_> = resolved
         .refused
         .iter()
-        .map(|refused| (refused.source, &*refused.instead, refused.error.to_string()))
+        .map(|refused| (refused.source.clone(), &*refused.instead, refused.error.to_string()))
         .collect();
     let action = "defaultEndpointToHostAction is \"perhaps\": expected DROP, RETURN or ACCEPT".to_owned();
     let port = "healthPort is \"70000\": expected a port from 0 to 65535".to_owned();
@@ -127,20 +127,72 @@ fn a_configuration_that_goes_or_turns_unreadable_says_nothing_any_more() {
         let said = mk_configuration("default", json!({"logPrefix": "all"}));
         let stored = mk_stored(&[said, end]);
         assert_eq!(
-            told(&mk_environment(&[]).resolve(&stored), "logPrefix"),
+            told_of(&mk_environment(&[]).resolve(&stored), "logPrefix"),
             ("calico-packet", Source::Default)
         );
     }
 }
 
 #[test]
-fn a_configuration_that_selects_nodes_is_named_as_passed_over_until_it_goes() {
+fn a_configuration_that_selects_the_node_is_between_those_of_all_and_of_the_node_alone() {
+    let selecting = |name: &str, selector: &str, created: &str, prefix: &str| {
+        let mut object = FelixConfiguration::default();
+        object.metadata.name = name.to_owned();
+        object.metadata.creation_timestamp = Some(created.to_owned());
+        object.spec.node_selector = selector.to_owned();
+        object.spec.log_prefix = Some(prefix.to_owned());
+        Event::Upsert(object.into())
+    };
+    let labels = |labels: serde_json::Value| {
+        let json = json!({"metadata": {"name": "machine", "labels": labels}, "spec": {}});
+        let node: tortie_api::endpoint::Node = serde_json::from_value(json).expect("it fits the type");
+        Event::Upsert(node.into())
+    };
+    let environment = mk_environment(&[]);
     let mut stored = mk_stored(&[
-        mk_configuration("edge", json!({"nodeSelector": "has(edge)", "logPrefix": "edge"})),
+        mk_configuration("default", json!({"logPrefix": "all"})),
+        selecting("younger", "has(edge)", "2026-02-01T00:00:00Z", "younger"),
+        selecting("older", "edge == 'north'", "2026-01-01T00:00:00Z", "older"),
+        selecting("nobody", "has(core)", "2025-01-01T00:00:00Z", "nobody"),
+    ]);
+    let prefix = |stored: &Stored| {
+        let (value, source) = { environment.resolve(stored).told }
+            .into_iter()
+            .find(|told| told.name == "logPrefix")
+            .map(|told| (told.value, told.source))
+            .expect("it is read");
+        (value, source.describe("machine"))
+    };
+    let is = |value: &str, source: &str| (value.to_owned(), format!("FelixConfiguration {source}"));
+    assert_eq!(prefix(&stored), is("all", "default"));
+    assert!(stored.passed_over().is_empty(), "they are other nodes'");
+    assert!(stored.on_event(&labels(json!({"edge": "south"}))));
+    assert_eq!(prefix(&stored), is("younger", "younger"));
+    assert!(stored.on_event(&labels(json!({"edge": "north"}))));
+    assert_eq!(prefix(&stored), is("older", "older"), "of several the oldest counts");
+    let younger = ResourceKey::cluster(Kind::FelixConfiguration, "younger");
+    let why = "older selects this node too, and is older".to_owned();
+    assert_eq!(stored.passed_over(), [(younger, why)]);
+    assert!(!stored.on_event(&labels(json!({"edge": "north"}))), "nothing has changed");
+    stored.on_event(&mk_configuration("node.machine", json!({"logPrefix": "own"})));
+    assert_eq!(prefix(&stored), is("own", "node.machine"));
+}
+
+#[test]
+fn a_configuration_for_nobody_or_with_an_unreadable_selector_is_told() {
+    let stored = mk_stored(&[
+        mk_configuration("edge", json!({"nodeSelector": "has(", "logPrefix": "edge"})),
+        mk_configuration("stray", json!({"logPrefix": "stray"})),
         mk_configuration("node.other", json!({"logPrefix": "other"})),
     ]);
-    let edge = ResourceKey::cluster(Kind::FelixConfiguration, "edge");
-    assert_eq!(stored.passed_over().collect::<Vec<_>>(), [&edge]);
-    stored.on_event(&Event::Delete(edge));
-    assert_eq!(stored.passed_over().count(), 0);
+    let told: Vec<String> =
+        stored.passed_over().into_iter().map(|(key, why)| format!("{key} {why}")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("FelixConfiguration(edge) spec.nodeSelector: "), "{told:?}");
+    assert_eq!(
+        told[1],
+        "FelixConfiguration(stray) it is neither default nor node.NAME, and has no nodeSelector"
+    );
+    let resolved = mk_environment(&[]).resolve(&stored);
+    assert_eq!(told_of(&resolved, "logPrefix"), ("calico-packet", Source::Default));
 }

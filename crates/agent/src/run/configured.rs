@@ -67,18 +67,19 @@ impl Configured {
         let kind = Kind::FelixConfiguration.qualified_name();
         let refused = self.resolved.refused.iter().map(move |refused| Fault {
             kind: kind.to_owned(),
-            name: match refused.source {
+            name: match &refused.source {
+                Source::Selected(name) => name.to_string(),
                 Source::Node => format!("node.{}", self.environment.node()),
                 Source::Everyone | Source::Environment | Source::Default => "default".to_owned(),
             },
             effect: format!("gives way to {}", refused.instead),
             error: refused.error.to_string(),
         });
-        let passed_over = self.stored.passed_over().map(move |key| Fault {
+        let passed_over = self.stored.passed_over().into_iter().map(move |(key, error)| Fault {
             kind: kind.to_owned(),
             name: key.full_name(),
             effect: "is passed over".to_owned(),
-            error: "only the configurations default and node.NAME are read yet".to_owned(),
+            error,
         });
         refused.chain(passed_over)
     }

@@ -143,7 +143,7 @@ fn a_stored_value_that_cannot_work_is_a_fault_and_the_agent_starts_without_it() 
     };
     put("default", r#"{"defaultEndpointToHostAction":"ACCEPT","healthPort":9100}"#);
     put("node.node1", r#"{"defaultEndpointToHostAction":"perhaps"}"#);
-    put("edge", r#"{"nodeSelector":"has(edge)"}"#);
+    put("edge", r#"{"logPrefix":"edge"}"#);
     let faults = |status: &Value| {
         let fault = |fault: &Value| {
             let text = |field: &str| fault[field].as_str().unwrap().to_owned();
@@ -153,7 +153,7 @@ fn a_stored_value_that_cannot_work_is_a_fault_and_the_agent_starts_without_it() 
     };
     let expected = [
         "FelixConfiguration|node.node1|gives way to DROP|defaultEndpointToHostAction is \"perhaps\": expected DROP, RETURN or ACCEPT",
-        "FelixConfiguration|edge|is passed over|only the configurations default and node.NAME are read yet",
+        "FelixConfiguration|edge|is passed over|it is neither default nor node.NAME, and has no nodeSelector",
     ];
     machine.status_when(|status| faults(status) == expected);
     machine.stop();
@@ -187,4 +187,24 @@ fn an_address_that_is_taken_holds_up_no_policy_and_is_answered_at_when_it_is_fre
     assert_eq!(status["faults"][0]["name"], "127.0.0.1:9300", "{status:#}");
     drop(taken);
     machine.status_when(|status| status["faults"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_configuration_with_a_selector_follows_the_nodes_labels() {
+    let mut machine = Machine::new("labels");
+    machine.apply(&configuration("edge", "{nodeSelector: has(edge), logPrefix: edge, healthPort: 19099}"));
+    machine.apply(
+        "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: node1, labels: {edge: north}}\n",
+    );
+    let status = machine.status_when(|status| setting(status, "logPrefix").0 == "edge");
+    assert_eq!(setting(&status, "logPrefix").1, "FelixConfiguration edge");
+    assert_eq!(setting(&status, "healthPort"), ("9099", "default", Some("19099")));
+    machine.stop();
+    machine.start();
+    let status = machine.status();
+    assert_eq!(
+        setting(&status, "healthPort"),
+        ("19099", "FelixConfiguration edge", None),
+        "known before any event"
+    );
 }
