@@ -161,7 +161,8 @@ impl Wiring {
     pub fn dress(&self, pair: &mut Created, pod: &Namespace) -> Result<()> {
         forget(&self.addresses)?;
         std::thread::scope(|scope| {
-            let inside = scope.spawn(|| pod.run(|| self.dress_pod()).map_err(Error::from).flatten());
+            // The thread ends there, so it may enter for good.
+            let inside = scope.spawn(|| pod.enter().map_err(Error::from).and_then(|()| self.dress_pod()));
             let outside = self.dress_host(pair);
             let panicked = |_| Err(Error::Gate("the thread inside the pod panicked".into()));
             inside.join().unwrap_or_else(panicked).and(outside)

@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let items = objects::items(common, None)?;
     let client = objects::open_to_write(&common.config)?;
-    Ok(objects::for_each(common, items, false, |item| apply(&client, item)))
+    Ok(objects::for_each(common, &client, items, false, apply))
 }
 
 fn apply(client: &Client, item: &Item) -> Result<Value, Refusal> {

@@ -30,7 +30,7 @@ fn outcome(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { common, skip_exists } = arguments;
     let items = objects::items(common, None)?;
     let client = objects::open_to_write(&common.config)?;
-    Ok(objects::for_each(common, items, false, |item| create(&client, item, *skip_exists)))
+    Ok(objects::for_each(common, &client, items, false, |client, item| create(client, item, *skip_exists)))
 }
 
 fn create(client: &Client, item: &Item, skip_exists: bool) -> Result<Value, Refusal> {

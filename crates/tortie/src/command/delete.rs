@@ -31,7 +31,7 @@ fn outcome(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { named, common, skip_not_exists } = arguments;
     let items = objects::items(common, Some(named))?;
     let client = objects::open(&common.config)?;
-    Ok(objects::for_each(common, items, false, |item| match delete(&client, item) {
+    Ok(objects::for_each(common, &client, items, false, |client, item| match delete(client, item) {
         Err(Error::Missing { .. }) if *skip_not_exists => Ok(item.json.clone()),
         outcome => Ok(outcome?),
     }))

@@ -45,12 +45,12 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
         objects::items(common, Some(named)).map_err(|failure| failure.during("failed to get resources"))?;
     let client = objects::open(&common.config)?;
     let (mut shown, mut unreadable) = (Vec::new(), Vec::new());
-    let outcome = objects::for_each(common, items, *all_namespaces, |item| {
+    let outcome = objects::for_each(common, &client, items, *all_namespaces, |client, item| {
         if *all_namespaces && !item.id().name.is_empty() {
             let message = "cannot use --all-namespace flag for getting a single resource".to_owned();
             return Err(Refusal { message, places: Vec::new() });
         }
-        let mut found = get_or_list(&client, item, &mut unreadable)?;
+        let mut found = get_or_list(client, item, &mut unreadable)?;
         if let (Shown::Object { object, .. }, true) = (&mut found, *export && !named.names.is_empty()) {
             strip(object);
         }

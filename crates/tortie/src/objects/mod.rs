@@ -149,21 +149,28 @@ pub fn open_to_write(config: &Path) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// Does `action` with each item, in order; one that fails does not stop the rest.
+/// Does `action` with each item, in order; one that fails does not stop the rest. Each is in the store at once; the disk is
+/// waited for at the end, for all of them.
 pub fn for_each(
     common: &Common,
+    client: &Client,
     items: Vec<Item>,
     all_namespaces: bool,
-    mut action: impl FnMut(&Item) -> Result<Value, Refusal>,
+    mut action: impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Outcome {
+    let deferred = client.store().deferred().map(Client::new);
+    let client = deferred.as_ref().unwrap_or(client);
     let mut outcome = Outcome::of(&items);
     for mut item in items {
         let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
         let refused = |message| Refusal { message, places: Vec::new() };
-        match placed.map_err(refused).and_then(|()| action(&item)) {
+        match placed.map_err(refused).and_then(|()| action(client, &item)) {
             Ok(object) => outcome.done(object),
             Err(refusal) => outcome.failed(refusal),
         }
+    }
+    if let Err(error) = client.store().persist() {
+        outcome.failed(error.into());
     }
     outcome
 }
