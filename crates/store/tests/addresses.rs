@@ -213,3 +213,52 @@ fn a_pool_of_load_balancers_stays_one() {
     );
     fixture.client.update(uses(&["LoadBalancer"]), Labels::Merge).unwrap();
 }
+
+#[test]
+fn a_node_that_is_deleted_takes_all_that_is_its_own_along() {
+    let fixture = mk_fixture();
+    let Fixture { client, store, .. } = &fixture;
+    fixture.pool("pool", "10.4.0.0/24", 30);
+    let (mine, tunnel) = (fixture.take("pool", "pod"), fixture.take("pool", "tunnel"));
+    let create = |kind: &str, name: &str, spec: Value| client.create(mk_object(kind, name, spec)).unwrap();
+    for node in [NODE, "other"] {
+        create("Node", node, json!({"ipv4VXLANTunnelAddr": tunnel, "bgp": {}}));
+        create("FelixConfiguration", &format!("node.{node}"), json!({"logPrefix": node}));
+        create(
+            "BGPPeer",
+            &format!("peer-{node}"),
+            json!({"node": node, "peerIP": "192.0.2.1", "asNumber": 64512}),
+        );
+        create("HostEndpoint", &format!("{node}-eth0"), json!({"node": node, "interfaceName": "eth0"}));
+        let mut endpoint = mk_object(
+            "WorkloadEndpoint",
+            &format!("{node}-k8s-pod-eth0"),
+            json!({"node": node, "orchestrator": "k8s", "pod": "pod", "endpoint": "eth0",
+                "interfaceName": "cali1", "ipNetworks": [format!("{}/32", if node == NODE { &*mine } else { "10.9.9.9" })]}),
+        );
+        endpoint["metadata"]["namespace"] = json!("shop");
+        client.create(endpoint).unwrap();
+    }
+    let names = || {
+        let kinds =
+            [Kind::Node, Kind::FelixConfiguration, Kind::BGPPeer, Kind::HostEndpoint, Kind::WorkloadEndpoint];
+        let lists = kinds.map(|kind| client.list(kind, None).unwrap().items);
+        lists
+            .concat()
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names().len(), 10);
+    let id = ResourceKey::cluster(Kind::Node, NODE);
+    let before = store.revision().unwrap();
+    assert!(matches!(client.delete(&id, Some("1")).unwrap_err(), Error::UpdateConflict { .. }));
+    assert_eq!(store.revision().unwrap(), before, "a refused delete takes nothing along");
+
+    client.delete(&id, None).unwrap();
+    assert_eq!(names(), ["other", "node.other", "peer-other", "other-eth0", "other-k8s-pod-eth0"]);
+    for prefix in ["/calico/ipam/v2/host/", keys::IPAM_BLOCKS, keys::IPAM_HANDLES] {
+        assert_eq!(fixture.keys(prefix), [""; 0], "its addresses and blocks are free again");
+    }
+    assert!(matches!(client.delete(&id, None).unwrap_err(), Error::Missing { .. }));
+}

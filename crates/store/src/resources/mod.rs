@@ -10,6 +10,7 @@ mod canonical;
 mod defaults;
 mod initial;
 mod metadata;
+mod nodes;
 mod rules;
 
 use std::sync::Arc;
@@ -219,12 +220,15 @@ impl Client {
         }
     }
 
-    /// Delete an object (a pool with its claims to blocks, after it was disabled), which must have resource version `expected` if one is given. Returns what was deleted.
+    /// Delete an object (a pool with its claims to blocks, after it was disabled; a node with all that is its own), which must have resource version `expected` if one is given. Returns what was deleted.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::NotSupported`].
     pub fn delete(&self, id: &ResourceKey, expected: Option<&str>) -> Result<Value> {
         rules::on_delete(self, id)?;
+        if id.kind == Kind::Node {
+            self.delete_of_node(id, expected)?;
+        }
         let expected = addresses::before_delete(self, id, expected.map(str::to_owned))?;
         let expected = expected.as_deref();
         let conflict =
@@ -250,6 +254,18 @@ impl Client {
             Err(Error::NotFound { .. }) => Err(Error::Missing { id: id.clone() }),
             Err(Error::Conflict { expected, found, .. }) => Err(conflict(&expected.to_string(), found)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Delete what goes with a node, unless the node itself is not to go.
+    fn delete_of_node(&self, id: &ResourceKey, expected: Option<&str>) -> Result<()> {
+        let stored = self.store.get(&keys::resource(id))?;
+        let latest = stored.map(|kv| kv.revision);
+        match (expected, latest) {
+            (Some(given), Some(latest)) if given != latest.to_string() => {
+                Err(Error::UpdateConflict { id: id.clone(), given: given.to_owned(), latest })
+            }
+            _ => nodes::empty(self, id),
         }
     }
 
