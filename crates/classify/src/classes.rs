@@ -60,8 +60,12 @@ impl Classes {
 
     /// What packets of the prefix meet: its own class's memberships, or those of the net around it.
     pub fn around(&self, prefix: &IpNet) -> &[Member] {
-        let class = crate::classifier::wider(*prefix).find_map(|net| self.of(&net));
-        class.and_then(|id| self.classes.get(&id)).map_or(&[], |class| &class.members)
+        self.classes.get(&self.met_by(prefix)).map_or(&[], |class| &class.members)
+    }
+
+    /// The class that packets of the prefix meet: its own, or that of the net around it, or none.
+    pub fn met_by(&self, prefix: &IpNet) -> ClassId {
+        crate::classifier::wider(*prefix).find_map(|net| self.of(&net)).unwrap_or(ClassId::NONE)
     }
 
     /// What the prefix belongs to as classes go; empty for none.

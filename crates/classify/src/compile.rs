@@ -1,229 +1,401 @@
-//! A stack as one list: tiers, policies and profiles laid end to end, with what speaks of the
-//! endpoint's own side already decided.
+//! A stack as one list: tiers, policies and profiles laid end to end.
 //!
-//! What is left of each rule is a condition on the other side's memberships and on layer 4.
-//! The next hop is `row`, which asks the list for one class.
+//! The list is made of blocks, one for each policy, profile and end of a tier. A policy that comes or goes is a block
+//! in or out ([`Compiled::plan`], [`Compiled::carry_out`]); the others keep their places. The next hop is `row`, which
+//! asks the list for one class.
 
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tortie_api::policy::{Action, Direction};
-use tortie_dataplane::flat::{Levels, RuleRef};
-use tortie_dataplane::policy::{
-    Family, IcmpMatch, Member, Policy, PolicyId, PortRange, Ports, Rule, Side, Stack, TierEnd,
-};
+use tortie_api::policy::Direction;
+use tortie_dataplane::flat::RuleRef;
+use tortie_dataplane::policy::{Family, Member, Policy, PolicyId, SetId, Stack, TierEnd};
 
-use crate::l4::{Atom, Sample};
+use crate::census::Census;
+use crate::item::{Item, Sight, Then, items_of};
 
-/// What an item of the list does with a packet that it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Allow it.
-    Allow,
-    /// Deny it.
-    Deny,
-    /// Count and log it, then go on with the next item.
-    Log,
-    /// Count it, then go on at this item.
-    Skip(u32),
+/// Distance of two blocks' labels, where there is room for it.
+const SPACING: u32 = 1 << 12;
+
+/// Where an item stands: the label of its block, and its index there. In the order of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    label: u32,
+    index: u32,
 }
 
-/// A rule's condition on layer 4.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layer4 {
-    protocol: Option<u8>,
-    not_protocol: Option<u8>,
-    /// Any of these; empty for all. Ports or an ICMP match.
-    any: Box<[Atom]>,
-    /// ... or, where there is a named port, any port that the address has in these sets.
-    any_named: Box<[SetOfPorts]>,
-    none: Box<[Atom]>,
-    none_named: Box<[SetOfPorts]>,
-    /// Whether `any` and `any_named` are a condition at all.
-    restricted: bool,
+/// What a block stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Policy(PolicyId),
+    /// The tier's first policy, by which its end is called, and what happens there.
+    TierEnd(PolicyId, TierEnd),
+    Profile(PolicyId),
+    NoProfile,
 }
 
-/// A named port's set.
-pub type SetOfPorts = tortie_dataplane::policy::SetId;
+impl Part {
+    /// In order.
+    fn all(stack: &Stack) -> Vec<Self> {
+        let Stack { tiers, profiles } = stack;
+        let mut parts =
+            Vec::with_capacity(tiers.iter().map(|tier| tier.policies.len() + 1).sum::<usize>() + 4);
+        for tier in tiers {
+            parts.extend(tier.policies.iter().map(|id| Self::Policy(*id)));
+            parts.extend(tier.policies.first().map(|first| Self::TierEnd(*first, tier.end)));
+        }
+        parts.extend(profiles.iter().map(|id| Self::Profile(*id)));
+        parts.push(Self::NoProfile);
+        parts
+    }
 
-impl Layer4 {
-    /// Whether the condition holds for a packet to or from an address with these memberships.
-    pub fn holds(&self, sample: Sample, members: &[Member]) -> bool {
-        let Self { protocol, not_protocol, any, any_named, none, none_named, restricted } = self;
-        if protocol.is_some() && *protocol != sample.protocol() {
-            return false;
+    /// The same but for the name of a tier's end, which can be changed in place.
+    fn nameless(self) -> Self {
+        match self {
+            Self::TierEnd(_, end) => Self::TierEnd(PolicyId(0), end),
+            part => part,
         }
-        if not_protocol.is_some() && *not_protocol == sample.protocol() {
-            return false;
+    }
+
+    fn policy(self) -> Option<PolicyId> {
+        match self {
+            Self::Policy(id) | Self::Profile(id) => Some(id),
+            Self::TierEnd(..) | Self::NoProfile => None,
         }
-        let named = |sets: &[SetOfPorts]| {
-            sets.iter().any(|wanted| {
-                members.iter().any(|member| match (*member, sample) {
-                    (Member::Port { set, protocol, port }, Sample::Port(of, number)) => {
-                        set == *wanted && protocol == of && port == number
-                    }
-                    _ => false,
-                })
-            })
+    }
+
+    fn end_of_tier(first: PolicyId, end: TierEnd, direction: Direction) -> Arc<[Item]> {
+        let then = match end {
+            TierEnd::Deny => Then::Deny,
+            TierEnd::Pass => Then::GoOn,
         };
-        (!restricted || any.iter().any(|atom| sample.within(*atom)) || named(any_named))
-            && !none.iter().any(|atom| sample.within(*atom))
-            && !named(none_named)
+        Arc::new([Item::always(RuleRef::TierEnd { policy: first, direction }, then)])
     }
 }
 
-impl Layer4 {
-    /// The atoms that the condition names, with their protocol.
-    pub fn atoms(&self) -> impl Iterator<Item = (u8, Atom)> {
-        let protocol = self.protocol;
-        self.any.iter().chain(&self.none).filter_map(move |atom| protocol.map(|protocol| (protocol, *atom)))
+/// What lists are made of. Lives as long as a commit: a policy's items are worked out once for all its stacks.
+pub struct Sources<'a> {
+    policies: &'a FxHashMap<PolicyId, Arc<Policy>>,
+    made: FxHashMap<(Part, Direction, Family), Arc<[Item]>>,
+}
+
+impl<'a> Sources<'a> {
+    /// From these policies and profiles.
+    pub fn new(policies: &'a FxHashMap<PolicyId, Arc<Policy>>) -> Self {
+        Self { policies, made: FxHashMap::default() }
     }
 
-    /// The named ports' sets that it names.
-    pub fn named(&self) -> impl Iterator<Item = &SetOfPorts> {
-        self.any_named.iter().chain(&self.none_named)
+    fn items(&mut self, part: Part, sight: &Sight<'_>) -> Arc<[Item]> {
+        let (id, pass) = match part {
+            Part::Policy(id) => (id, Then::PassTier),
+            Part::Profile(id) => (id, Then::PassProfile),
+            Part::TierEnd(first, end) => return Part::end_of_tier(first, end, sight.direction),
+            Part::NoProfile => {
+                let rule = RuleRef::NoProfile { direction: sight.direction };
+                return Arc::new([Item::always(rule, Then::Deny)]);
+            }
+        };
+        let policy = self.policies.get(&id).map(|policy| &**policy);
+        if !sight.own.is_empty() {
+            return items_of(id, policy, sight, pass);
+        }
+        let made = self.made.entry((part, sight.direction, sight.family));
+        Arc::clone(made.or_insert_with(|| items_of(id, policy, sight, pass)))
     }
 }
 
-/// One item of the list.
 #[derive(Debug, Clone)]
-pub struct Item {
-    /// The rule that it stands for.
-    pub rule: RuleRef,
-    /// What it does.
-    pub then: Then,
-    /// The other side is in all of these.
-    pub within: Box<[SetOfPorts]>,
-    /// ... and in none of these.
-    pub without: Box<[SetOfPorts]>,
-    /// ... and the packet is so.
-    pub layer4: Layer4,
+struct Block {
+    label: u32,
+    part: Part,
+    items: Arc<[Item]>,
+}
+
+/// How one list becomes another.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Blocks that go, by their position before, ascending.
+    gone: Vec<usize>,
+    /// Blocks that come, by their position after, ascending.
+    new: Vec<(usize, Part, Arc<[Item]>)>,
+    /// Ends of tiers that are called by another policy, by their position after.
+    renamed: Vec<(usize, Part)>,
+}
+
+impl Plan {
+    /// The sets that what comes names.
+    pub fn sets(&self) -> impl Iterator<Item = SetId> {
+        self.new.iter().flat_map(|(_, _, items)| items.iter()).flat_map(Item::sets)
+    }
+}
+
+/// What carrying out a plan came to.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// An item of these sets came or went: classes in none of them are judged as before ...
+    pub sets: Vec<SetId>,
+    /// ... unless this says that an item came or went that asks for no membership.
+    pub all: bool,
+    /// An end of a tier has another name.
+    pub renamed: bool,
+    /// Policies and profiles that went, perhaps only to come back with other rules.
+    pub went: Vec<PolicyId>,
+    /// Those that came.
+    pub came: Vec<PolicyId>,
+    /// Sets that are named now and weren't before.
+    pub named: Vec<SetId>,
+    /// Sets that were named before and aren't any more.
+    pub unnamed: Vec<SetId>,
 }
 
 /// A stack as one list, and indexes over it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Compiled {
     /// Whose packets.
     pub direction: Direction,
     /// Of which family.
     pub family: Family,
+    /// What the items ask for.
+    pub census: Census,
     /// In order; the last always decides.
-    pub items: Vec<Item>,
-    /// Items that ask for no membership, in order.
-    universal: Vec<u32>,
+    blocks: Vec<Block>,
+    /// Items that ask for no membership.
+    universal: Vec<Place>,
     /// Items by one of the sets that they ask for.
-    by_set: FxHashMap<SetOfPorts, Vec<u32>>,
-    /// Every set that an item names: a class in none of them is judged like one in no set at all.
-    pub sets: FxHashSet<SetOfPorts>,
-    /// Every protocol that an item names.
-    pub protocols: Vec<u8>,
-    /// Whether an item asks for a named port of the other side.
-    pub names_ports: bool,
+    by_set: FxHashMap<SetId, Vec<Place>>,
 }
 
 impl Compiled {
     /// Lays a stack's policies end to end.
-    ///
-    /// `own` are the memberships of the endpoint's own address; a policy that isn't known denies
-    /// all, because nothing may be allowed by a rule that was lost.
-    pub fn new(
-        stack: &Stack,
-        direction: Direction,
-        family: Family,
-        own: &[Member],
-        policies: &FxHashMap<PolicyId, Arc<Policy>>,
-    ) -> Self {
-        let mut items = Vec::new();
-        let Stack { tiers, profiles } = stack;
-        for tier in tiers {
-            let first = items.len();
-            for id in &tier.policies {
-                push_policy(&mut items, *id, direction, family, own, policies);
-            }
-            if let Some(policy) = tier.policies.first() {
-                let rule = RuleRef::TierEnd { policy: *policy, direction };
-                let then = match tier.end {
-                    TierEnd::Deny => Then::Deny,
-                    // Falls through to the next item, which is the next tier's first.
-                    TierEnd::Pass => Then::Skip(position(items.len() + 1)),
-                };
-                items.push(Item {
-                    rule,
-                    then,
-                    within: [].into(),
-                    without: [].into(),
-                    layer4: Layer4::default(),
-                });
-            }
-            let next = position(items.len());
-            for item in items.iter_mut().skip(first) {
-                if let Then::Skip(to) = &mut item.then {
-                    *to = next;
-                }
-            }
-        }
-        for id in profiles {
-            let first = items.len();
-            push_policy(&mut items, *id, direction, family, own, policies);
-            let next = position(items.len());
-            for item in items.iter_mut().skip(first) {
-                // There is no tier after the profiles: a Pass rule there passes on to the next profile.
-                if let Then::Skip(to) = &mut item.then {
-                    *to = next;
-                }
-            }
-        }
-        items.push(Item {
-            rule: RuleRef::NoProfile { direction },
-            then: Then::Deny,
-            within: [].into(),
-            without: [].into(),
-            layer4: Layer4::default(),
-        });
-        Self::index(direction, family, items)
-    }
-
-    fn index(direction: Direction, family: Family, items: Vec<Item>) -> Self {
+    pub fn new(stack: &Stack, sight: &Sight<'_>, sources: &mut Sources<'_>) -> Self {
+        let blocks = Part::all(stack).into_iter();
         let mut compiled = Self {
-            direction,
-            family,
-            items: Vec::new(),
+            direction: sight.direction,
+            family: sight.family,
+            census: Census::default(),
+            blocks: blocks.map(|part| Block { label: 0, part, items: sources.items(part, sight) }).collect(),
             universal: Vec::new(),
             by_set: FxHashMap::default(),
-            sets: FxHashSet::default(),
-            protocols: Vec::new(),
-            names_ports: items.iter().any(|item| item.layer4.named().next().is_some()),
         };
-        for (at, item) in items.iter().enumerate() {
-            let at = position(at);
-            let Layer4 { protocol, not_protocol, any_named, none_named, .. } = &item.layer4;
-            compiled.sets.extend(item.within.iter().chain(&item.without).chain(any_named).chain(none_named));
-            compiled.protocols.extend(protocol.iter().chain(not_protocol));
-            match item.within.first() {
-                Some(set) => compiled.by_set.entry(*set).or_default().push(at),
-                None => compiled.universal.push(at),
-            }
+        for block in &compiled.blocks {
+            block.items.iter().for_each(|item| compiled.census.add(item, &mut Vec::new()));
         }
-        compiled.protocols.sort_unstable();
-        compiled.protocols.dedup();
-        compiled.items = items;
+        compiled.relabel();
         compiled
     }
 
-    /// The items that a packet of a class can match, in order. Layer 4 isn't looked at.
-    pub fn candidates(&self, members: &[Member]) -> Vec<u32> {
-        let is_in = |set: &SetOfPorts| members.binary_search(&Member::Of(*set)).is_ok();
-        let mut found: Vec<u32> = Vec::with_capacity(self.universal.len() + 8);
-        let fits = |at: &u32| {
-            let item = &self.items[*at as usize];
-            item.within.iter().all(is_in) && !item.without.iter().any(is_in)
+    /// How the list becomes that of another stack, seen with the same eyes. `changed` are policies with other rules
+    /// than before.
+    pub fn plan(
+        &self,
+        stack: &Stack,
+        own: &[Member],
+        changed: &FxHashSet<PolicyId>,
+        sources: &mut Sources<'_>,
+    ) -> Plan {
+        let sight = Sight { direction: self.direction, family: self.family, own };
+        let parts = Part::all(stack);
+        let mut plan = Plan::default();
+        let mut come = |plan: &mut Plan, after: usize| {
+            plan.new.push((after, parts[after], sources.items(parts[after], &sight)));
         };
-        found.extend(self.universal.iter().filter(|at| fits(at)));
+        let stays =
+            |before: usize, after: usize| self.blocks[before].part.nameless() == parts[after].nameless();
+        let both = self.blocks.len().min(parts.len());
+        let front = (0..both).take_while(|at| stays(*at, *at)).count();
+        let (ends_before, ends_after) = (self.blocks.len(), parts.len());
+        let back = (1..=both - front).take_while(|from| stays(ends_before - from, ends_after - from)).count();
+        let mut between = Vec::new();
+        // In the middle each part that is on both sides stays, as far as the order is the same.
+        let middle_before: FxHashSet<Part> =
+            self.blocks[front..ends_before - back].iter().map(|block| block.part.nameless()).collect();
+        let middle_after: FxHashSet<Part> =
+            parts[front..ends_after - back].iter().map(|part| part.nameless()).collect();
+        let (mut before, mut after) = (front, front);
+        while before < ends_before - back || after < ends_after - back {
+            if before == ends_before - back {
+                come(&mut plan, after);
+                after += 1;
+            } else if after == ends_after - back
+                || !middle_after.contains(&self.blocks[before].part.nameless())
+            {
+                plan.gone.push(before);
+                before += 1;
+            } else if stays(before, after) {
+                between.push((before, after));
+                (before, after) = (before + 1, after + 1);
+            } else if !middle_before.contains(&parts[after].nameless()) {
+                come(&mut plan, after);
+                after += 1;
+            } else {
+                plan.gone.push(before);
+                before += 1;
+            }
+        }
+        let in_front = (0..front).map(|at| (at, at));
+        let behind = (1..=back).rev().map(|from| (ends_before - from, ends_after - from));
+        for (before, after) in in_front.chain(between).chain(behind) {
+            let block = &self.blocks[before];
+            match block.part {
+                Part::Policy(id) | Part::Profile(id) if changed.contains(&id) => {
+                    let items = sources.items(block.part, &sight);
+                    if items != block.items {
+                        plan.gone.push(before);
+                        plan.new.push((after, block.part, items));
+                    }
+                }
+                Part::TierEnd(..) if block.part != parts[after] => plan.renamed.push((after, parts[after])),
+                Part::Policy(_) | Part::Profile(_) | Part::TierEnd(..) | Part::NoProfile => {}
+            }
+        }
+        plan.gone.sort_unstable();
+        plan.new.sort_unstable_by_key(|(after, ..)| *after);
+        plan
+    }
+
+    /// Whether a set that is named now isn't any more once the plan is carried out.
+    pub fn loses(&self, set: SetId, plan: &Plan) -> bool {
+        let gone =
+            plan.gone.iter().filter_map(|at| self.blocks.get(*at)).flat_map(|block| block.items.iter());
+        let named = |items: usize| u32::try_from(items).unwrap_or(u32::MAX);
+        let gone = named(gone.flat_map(Item::sets).filter(|of| *of == set).count());
+        gone == self.census.naming(set) && !plan.sets().any(|of| of == set)
+    }
+
+    /// Makes the list what the plan says.
+    pub fn carry_out(&mut self, plan: Plan) -> Effect {
+        let Plan { gone, new, renamed } = plan;
+        let mut effect = Effect { renamed: !renamed.is_empty(), ..Effect::default() };
+        for at in gone.into_iter().rev() {
+            let block = self.blocks.remove(at);
+            effect.went.extend(block.part.policy());
+            for item in block.items.iter() {
+                self.census.remove(item, &mut effect.unnamed);
+                match item.within.first() {
+                    Some(set) => {
+                        effect.sets.push(*set);
+                        if let Some(places) = self.by_set.get_mut(set) {
+                            places.retain(|place| place.label != block.label);
+                            if places.is_empty() {
+                                self.by_set.remove(set);
+                            }
+                        }
+                    }
+                    None => {
+                        effect.all = true;
+                        self.universal.retain(|place| place.label != block.label);
+                    }
+                }
+            }
+        }
+        let mut crowded = false;
+        for (at, part, items) in new {
+            effect.came.extend(part.policy());
+            for item in items.iter() {
+                self.census.add(item, &mut effect.named);
+                match item.within.first() {
+                    Some(set) => effect.sets.push(*set),
+                    None => effect.all = true,
+                }
+            }
+            let label = self.label_for(at);
+            crowded |= label.is_none();
+            let block = Block { label: label.unwrap_or(0), part, items };
+            if !crowded {
+                self.index(&block);
+            }
+            self.blocks.insert(at, block);
+        }
+        for (at, part) in renamed {
+            if let (Some(block), Part::TierEnd(first, end)) = (self.blocks.get_mut(at), part) {
+                block.part = part;
+                block.items = Part::end_of_tier(first, end, self.direction);
+            }
+        }
+        if crowded {
+            self.relabel();
+        }
+        // What another block names as well was there before, and stays.
+        let Effect { named, unnamed, .. } = &mut effect;
+        let back: FxHashSet<SetId> = unnamed.iter().copied().filter(|set| named.contains(set)).collect();
+        named.retain(|set| !back.contains(set));
+        unnamed.retain(|set| !back.contains(set));
+        effect
+    }
+
+    /// A label between those of the neighbours of a block that comes to this position.
+    fn label_for(&self, at: usize) -> Option<u32> {
+        let below = at.checked_sub(1).and_then(|before| self.blocks.get(before)).map(|block| block.label);
+        let above = self.blocks.get(at).map(|block| block.label);
+        match (below, above) {
+            (None, None) => Some(u32::MAX / 2),
+            (Some(below), None) => below.checked_add(SPACING),
+            (None, Some(above)) => above.checked_sub(SPACING),
+            (Some(below), Some(above)) => {
+                above.checked_sub(below).filter(|gap| *gap >= 2).map(|gap| below + gap / 2)
+            }
+        }
+    }
+
+    /// Gives all blocks labels with room between them, and indexes them.
+    fn relabel(&mut self) {
+        let blocks = std::mem::take(&mut self.blocks);
+        let count = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
+        let spacing = SPACING.min(u32::MAX / 2 / count.max(1)).max(1);
+        let first = u32::MAX / 2 - spacing.saturating_mul(count / 2);
+        self.universal.clear();
+        self.by_set.clear();
+        self.blocks =
+            (0..).zip(blocks).map(|(at, block)| Block { label: first + spacing * at, ..block }).collect();
+        for at in 0..self.blocks.len() {
+            let block = self.blocks[at].clone();
+            self.index(&block);
+        }
+    }
+
+    fn index(&mut self, block: &Block) {
+        for (index, item) in (0..).zip(block.items.iter()) {
+            let place = Place { label: block.label, index };
+            match item.within.first() {
+                Some(set) => self.by_set.entry(*set).or_default().push(place),
+                None => self.universal.push(place),
+            }
+        }
+    }
+
+    /// The item at a place.
+    pub fn item(&self, place: Place) -> Option<&Item> {
+        let block = self.blocks.binary_search_by_key(&place.label, |block| block.label).ok()?;
+        self.blocks[block].items.get(usize::try_from(place.index).ok()?)
+    }
+
+    /// The place right behind the end of the tier that a place is in.
+    pub fn behind_tier(&self, place: Place) -> Place {
+        let block = self.blocks.partition_point(|block| block.label < place.label);
+        let end = self.blocks[block..].iter().find(|block| matches!(block.part, Part::TierEnd(..)));
+        // A Pass rule stands in a tier, and every tier has an end.
+        self.behind_block(end.map_or(place, |end| Place { label: end.label, index: 0 }))
+    }
+
+    /// The place right behind the policy or profile that a place is in.
+    pub fn behind_block(&self, place: Place) -> Place {
+        Place { index: u32::MAX, ..place }
+    }
+
+    /// The items that a packet of a class can match, in order. Layer 4 isn't looked at.
+    pub fn candidates(&self, members: &[Member]) -> Vec<Place> {
+        let is_in = |set: &SetId| members.binary_search(&Member::Of(*set)).is_ok();
+        let mut found: Vec<Place> = Vec::with_capacity(self.universal.len() + 8);
+        let fits = |place: &&Place| {
+            self.item(**place)
+                .is_some_and(|item| item.within.iter().all(is_in) && !item.without.iter().any(is_in))
+        };
+        found.extend(self.universal.iter().filter(fits));
         for member in members {
             if let Member::Of(set) = member
-                && let Some(items) = self.by_set.get(set)
+                && let Some(places) = self.by_set.get(set)
             {
-                found.extend(items.iter().filter(|at| fits(at)));
+                found.extend(places.iter().filter(fits));
             }
         }
         found.sort_unstable();
@@ -233,203 +405,7 @@ impl Compiled {
     /// Whether a class with these memberships can be judged otherwise than one with none.
     pub fn touches(&self, members: &[Member]) -> bool {
         members.iter().any(|member| match member {
-            Member::Of(set) | Member::Port { set, .. } => self.sets.contains(set),
+            Member::Of(set) | Member::Port { set, .. } => self.census.naming(*set) > 0,
         })
     }
-
-    /// Whether membership only ever adds packets that are allowed, and none is cut out of what a shorter key allows:
-    /// all ports but one, written down, are "the protocol: allow" and "that port: deny".
-    pub fn is_monotone(&self) -> bool {
-        self.items.iter().all(|item| {
-            let Layer4 { protocol: _, not_protocol, any: _, any_named: _, none, none_named, restricted: _ } =
-                &item.layer4;
-            item.without.is_empty()
-                && not_protocol.is_none()
-                && none.is_empty()
-                && none_named.is_empty()
-                && match item.then {
-                    Then::Allow => true,
-                    Then::Deny => item.within.is_empty() && item.layer4 == Layer4::default(),
-                    Then::Log | Then::Skip(_) => false,
-                }
-        })
-    }
-
-    /// The lookups that entries of this stack can need, whatever classes come; those of
-    /// [`tortie_dataplane::flat::ClassId::ANY`] are left to the caller, who knows its entries.
-    ///
-    /// `base_is_none` says that entries are what differs from the row of an address in no set.
-    pub fn levels(&self, base_is_none: bool) -> Levels {
-        let names_set = |item: &Item| {
-            !item.within.is_empty()
-                || !item.without.is_empty()
-                || !item.layer4.any_named.is_empty()
-                || !item.layer4.none_named.is_empty()
-        };
-        let has_atoms = |item: &Item| {
-            let Layer4 { any, any_named, none, none_named, .. } = &item.layer4;
-            !(any.is_empty() && any_named.is_empty() && none.is_empty() && none_named.is_empty())
-        };
-        let by_protocol = |item: &Item| {
-            item.layer4.not_protocol.is_some() || item.layer4.protocol.is_some() && !item.layer4.restricted
-        };
-        let class_any =
-            self.items.iter().any(|item| names_set(item) && item.layer4.protocol.is_none()) || !base_is_none;
-        let class_protocol =
-            self.items.iter().any(|item| by_protocol(item) && (names_set(item) || class_any));
-        let class_l4 =
-            self.items.iter().any(|item| has_atoms(item) && (names_set(item) || class_any || class_protocol));
-        Levels {
-            class_l4,
-            class_protocol,
-            class_any,
-            any_l4: false,
-            any_protocol: false,
-            allow: self.items.iter().any(|item| item.then == Then::Allow),
-            deny: !(base_is_none && self.is_monotone()),
-            log: self.items.iter().any(|item| item.then == Then::Log),
-        }
-    }
-}
-
-/// A place in the list. A stack holds at most some ten million rules, so it always fits.
-fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-/// The sets that a stack's rules name on the endpoint's own side.
-pub fn own_sets(
-    stack: &Stack,
-    direction: Direction,
-    policies: &FxHashMap<PolicyId, Arc<Policy>>,
-) -> FxHashSet<SetOfPorts> {
-    let mut sets = FxHashSet::default();
-    let ids = stack.tiers.iter().flat_map(|tier| &tier.policies).chain(&stack.profiles);
-    for policy in ids.filter_map(|id| policies.get(id)) {
-        for rule in rules_of(policy, direction) {
-            let Side { within, without, ports, not_ports } = sides(rule, direction).0;
-            sets.extend(within.iter().chain(without).chain(&ports.named).chain(&not_ports.named));
-        }
-    }
-    sets
-}
-
-/// The rules of a policy for a direction.
-pub fn rules_of(policy: &Policy, direction: Direction) -> &[Rule] {
-    match direction {
-        Direction::Ingress => &policy.ingress,
-        Direction::Egress => &policy.egress,
-    }
-}
-
-/// A rule's own side and other side.
-fn sides(rule: &Rule, direction: Direction) -> (&Side, &Side) {
-    match direction {
-        Direction::Ingress => (&rule.destination, &rule.source),
-        Direction::Egress => (&rule.source, &rule.destination),
-    }
-}
-
-fn push_policy(
-    items: &mut Vec<Item>,
-    id: PolicyId,
-    direction: Direction,
-    family: Family,
-    own: &[Member],
-    policies: &FxHashMap<PolicyId, Arc<Policy>>,
-) {
-    let Some(policy) = policies.get(&id) else {
-        let rule = RuleRef::Rule { policy: id, direction, index: 0 };
-        items.push(Item {
-            rule,
-            then: Then::Deny,
-            within: [].into(),
-            without: [].into(),
-            layer4: Layer4::default(),
-        });
-        return;
-    };
-    items
-        .extend(rules_of(policy, direction).iter().filter_map(|rule| item(rule, id, direction, family, own)));
-}
-
-/// A rule without its own side, or nothing if the own side, or the family, never matches.
-fn item(rule: &Rule, policy: PolicyId, direction: Direction, of: Family, own: &[Member]) -> Option<Item> {
-    let Rule { index, action, family, protocol, not_protocol, icmp, not_icmp, source, destination } = rule;
-    let reference = RuleRef::Rule { policy, direction, index: *index };
-    if !source.ports.is_empty() || !source.not_ports.is_empty() {
-        // `calc` replaces such a policy by one that denies; should one come all the same, it denies here.
-        return Some(Item {
-            rule: reference,
-            then: Then::Deny,
-            within: [].into(),
-            without: [].into(),
-            layer4: Layer4::default(),
-        });
-    }
-    let (own_side, other_side) = sides(rule, direction);
-    let is_in = |set: &SetOfPorts| own.binary_search(&Member::Of(*set)).is_ok();
-    if family.is_some_and(|family| family != of)
-        || !own_side.within.iter().all(is_in)
-        || own_side.without.iter().any(is_in)
-    {
-        return None;
-    }
-    let own_ports = direction == Direction::Ingress;
-    let (any, any_named) = ports(&destination.ports, own_ports.then_some(own), *protocol);
-    let (none, none_named) = ports(&destination.not_ports, own_ports.then_some(own), *protocol);
-    let any: Vec<Atom> = any.into_iter().chain(icmp.map(Atom::Icmp)).collect();
-    let none: Vec<Atom> = none.into_iter().chain(not_icmp.map(Atom::Icmp)).collect();
-    let restricted = !destination.ports.is_empty() || icmp.is_some();
-    if restricted && any.is_empty() && any_named.is_empty() {
-        return None;
-    }
-    Some(Item {
-        rule: reference,
-        then: match action {
-            Action::Allow => Then::Allow,
-            Action::Deny => Then::Deny,
-            Action::Log => Then::Log,
-            Action::Pass => Then::Skip(0),
-        },
-        within: other_side.within.clone(),
-        without: other_side.without.clone(),
-        layer4: Layer4 {
-            protocol: *protocol,
-            not_protocol: *not_protocol,
-            any: any.into(),
-            any_named,
-            none: none.into(),
-            none_named,
-            restricted,
-        },
-    })
-}
-
-/// Ports as atoms; named ones resolved if they are the endpoint's own, else left as sets.
-fn ports(ports: &Ports, own: Option<&[Member]>, protocol: Option<u8>) -> (Vec<Atom>, Box<[SetOfPorts]>) {
-    let Ports { ranges, named } = ports;
-    let mut atoms: Vec<Atom> = ranges.iter().map(|range| Atom::Ports(*range)).collect();
-    let Some(own) = own else { return (atoms, named.clone()) };
-    for member in own {
-        if let Member::Port { set, protocol: of, port } = member
-            && named.contains(set)
-            && Some(*of) == protocol
-        {
-            atoms.push(Atom::Ports(PortRange { first: *port, last: *port }));
-        }
-    }
-    (atoms, [].into())
-}
-
-/// The atoms that a policy's rules name, with their protocols; for [`crate::l4::L4::add`].
-pub fn atoms_of(policy: &Policy) -> impl Iterator<Item = (u8, Atom)> {
-    policy.ingress.iter().chain(&policy.egress).flat_map(|rule| {
-        let protocol = rule.protocol;
-        let ports = [&rule.destination.ports, &rule.destination.not_ports];
-        let ports = ports.into_iter().flat_map(|ports| ports.ranges.iter().map(|range| Atom::Ports(*range)));
-        let icmp = [rule.icmp, rule.not_icmp].into_iter().flatten();
-        let icmp = icmp.map(|IcmpMatch { icmp_type, code }| Atom::Icmp(IcmpMatch { icmp_type, code }));
-        ports.chain(icmp).filter_map(move |atom| protocol.map(|protocol| (protocol, atom)))
-    })
 }

@@ -40,7 +40,25 @@ pub enum Detail {
 /// The verdict of an interface's stack on a packet, or `None` where the packet is dropped
 /// unjudged: the interface isn't known, or the own address isn't its own.
 pub fn judge(tables: &Tables, interface: &str, direction: Direction, packet: &Packet) -> Option<Verdict> {
-    let ports = tables.endpoints.get(interface)?;
+    judge_across(tables, tables, 0, interface, direction, packet)
+}
+
+/// How many times a packet reads the tables, at most: the last cut of [`judge_across`].
+pub const READS: usize = 8;
+
+/// The verdict on a packet that reads the tables `cut` times before a change and then after it, as packets do that
+/// are under way while a step is carried out.
+pub fn judge_across(
+    before: &Tables,
+    after: &Tables,
+    cut: usize,
+    interface: &str,
+    direction: Direction,
+    packet: &Packet,
+) -> Option<Verdict> {
+    let at = |read: usize| if read < cut { before } else { after };
+    let l4 = l4_class_of(at(0), packet);
+    let ports = at(1).endpoints.get(interface)?;
     let dispatch = match (direction, packet.own) {
         (Direction::Ingress, IpAddr::V4(_)) => &ports.ingress_v4,
         (Direction::Ingress, IpAddr::V6(_)) => &ports.ingress_v6,
@@ -52,7 +70,8 @@ pub fn judge(tables: &Tables, interface: &str, direction: Direction, packet: &Pa
         Dispatch::ByAddress(stacks) => stacks.iter().find(|(own, _)| *own == packet.own)?.1,
         Dispatch::Drop => return None,
     };
-    verdict(tables, stack, class_of(tables, packet.other), packet)
+    let class = class_of(at(2), packet.other);
+    verdict(at, stack, class, l4, packet.protocol)
 }
 
 /// The class of an address.
@@ -90,11 +109,18 @@ pub fn l4_class_of(tables: &Tables, packet: &Packet) -> Option<L4ClassId> {
 
 /// The verdict of a stack, in the order of lookups that [`tortie_dataplane::flat`] gives. A lookup
 /// that the stack's levels leave out is left out here too, and so is an entry of an outcome that they leave out.
-pub fn verdict(tables: &Tables, stack: StackId, class: ClassId, packet: &Packet) -> Option<Verdict> {
-    let chain = tables.stacks.get(&stack)?;
+/// The chain stays what it was when the packet came into it.
+fn verdict<'t>(
+    at: impl Fn(usize) -> &'t Tables,
+    stack: StackId,
+    class: ClassId,
+    l4: Option<L4ClassId>,
+    protocol: u8,
+) -> Option<Verdict> {
+    let chain = at(1).stacks.get(&stack)?;
     let levels = chain.levels;
-    let l4 = l4_class_of(tables, packet).map(L4Key::Class);
-    let protocol = L4Key::Protocol(packet.protocol);
+    let l4 = l4.map(L4Key::Class);
+    let protocol = L4Key::Protocol(protocol);
     let order = [
         (levels.class_l4, class, l4),
         (levels.class_protocol, class, Some(protocol)),
@@ -102,18 +128,27 @@ pub fn verdict(tables: &Tables, stack: StackId, class: ClassId, packet: &Packet)
         (levels.any_l4, ClassId::ANY, l4),
         (levels.any_protocol, ClassId::ANY, Some(protocol)),
     ];
-    let found = order
-        .into_iter()
-        .filter(|(wanted, ..)| *wanted)
-        .filter_map(|(_, class, l4)| l4.map(|l4| EntryKey { stack, class, l4 }))
-        .filter_map(|key| tables.entries.get(&key).copied())
-        .find(|verdict| asks_for(tables, levels, *verdict));
-    Some(found.unwrap_or(chain.default))
+    let found = (3..).zip(order).filter(|(_, (wanted, ..))| *wanted).find_map(|(read, (_, class, l4))| {
+        let tables = at(read);
+        let verdict = tables.entries.get(&EntryKey { stack, class, l4: l4? })?;
+        asks_for(tables, levels, *verdict).then_some(*verdict)
+    });
+    let default = || {
+        let default = at(READS).stacks.get(&stack)?.default;
+        // The chain looks for the default where it was when the packet came.
+        let kind = |tables: &Tables, verdict: Verdict| (verdict.outcome, logs(tables, verdict));
+        (kind(at(1), chain.default) == kind(at(READS), default)).then_some(default)
+    };
+    found.or_else(default)
+}
+
+fn logs(tables: &Tables, verdict: Verdict) -> bool {
+    tables.paths.get(&verdict.path).is_some_and(|path| !path.logged.is_empty())
 }
 
 /// Whether the stack looks where the driver keeps verdicts like this one.
 fn asks_for(tables: &Tables, levels: Levels, verdict: Verdict) -> bool {
-    if tables.paths.get(&verdict.path).is_some_and(|path| !path.logged.is_empty()) {
+    if logs(tables, verdict) {
         return levels.log;
     }
     match verdict.outcome {

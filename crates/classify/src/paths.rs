@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tortie_dataplane::flat::{Path, PathId};
+use tortie_dataplane::flat::{Path, PathId, RuleRef};
 
 /// All paths in use, with the number of entries and defaults that lead to each.
 #[derive(Debug, Default)]
@@ -68,6 +68,12 @@ impl Paths {
     /// What a path is.
     pub fn get(&self, id: PathId) -> Option<&Arc<Path>> {
         self.by_id.get(&id).map(|(path, _)| path)
+    }
+
+    /// Whether an end of a tier is on it, which is called by the tier's first policy.
+    pub fn ends_tier(&self, id: PathId) -> bool {
+        let ends = |rule: &RuleRef| matches!(rule, RuleRef::TierEnd { .. });
+        self.get(id).is_some_and(|path| ends(&path.decided) || path.passed.iter().any(ends))
     }
 
     /// How many there are.

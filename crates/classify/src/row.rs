@@ -6,7 +6,8 @@ use rustc_hash::FxHashMap;
 use tortie_dataplane::flat::{L4ClassId, L4Key, Outcome, Path, RuleRef, Verdict};
 use tortie_dataplane::policy::{Member, PortRange};
 
-use crate::compile::{Compiled, Then};
+use crate::compile::{Compiled, Place};
+use crate::item::Then;
 use crate::l4::{Atom, L4, Sample};
 use crate::paths::Paths;
 
@@ -27,14 +28,14 @@ impl Row {
         Self::of(stack, &stack.candidates(members), members, l4, paths)
     }
 
-    fn of(stack: &Compiled, candidates: &[u32], members: &[Member], l4: &L4, paths: &mut Paths) -> Self {
+    fn of(stack: &Compiled, candidates: &[Place], members: &[Member], l4: &L4, paths: &mut Paths) -> Self {
         let mut judge = |sample| {
             let (outcome, path) = walk(stack, candidates, sample, members);
             Verdict { outcome, path: paths.intern(path) }
         };
         let any = judge(Sample::Other);
         let mut protocols: BTreeMap<u8, Verdict> =
-            stack.protocols.iter().map(|protocol| (*protocol, judge(Sample::Protocol(*protocol)))).collect();
+            stack.census.protocols().map(|protocol| (protocol, judge(Sample::Protocol(protocol)))).collect();
         let mut by_class: BTreeMap<L4ClassId, Verdict> = relevant(stack, candidates, members, l4)
             .into_iter()
             .filter_map(|class| l4.sample(class).map(|sample| (class, judge(sample))))
@@ -106,7 +107,7 @@ pub struct RowMaker<'a> {
     stack: &'a Compiled,
     l4: &'a L4,
     paths: &'a mut Paths,
-    made: FxHashMap<Vec<u32>, Row>,
+    made: FxHashMap<Vec<Place>, Row>,
 }
 
 impl<'a> RowMaker<'a> {
@@ -120,7 +121,7 @@ impl<'a> RowMaker<'a> {
     pub fn row(&mut self, members: &[Member]) -> Row {
         let Self { stack, l4, paths, made } = self;
         let candidates = stack.candidates(members);
-        if stack.names_ports {
+        if stack.census.names_ports() {
             return Row::of(stack, &candidates, members, l4, paths);
         }
         made.entry(candidates)
@@ -130,10 +131,10 @@ impl<'a> RowMaker<'a> {
 }
 
 /// The L4 classes that any of the items can tell from the rest of their protocol.
-fn relevant(stack: &Compiled, candidates: &[u32], members: &[Member], l4: &L4) -> BTreeSet<L4ClassId> {
+fn relevant(stack: &Compiled, candidates: &[Place], members: &[Member], l4: &L4) -> BTreeSet<L4ClassId> {
     let mut classes = BTreeSet::new();
     for at in candidates {
-        let Some(item) = stack.items.get(*at as usize) else { continue };
+        let Some(item) = stack.item(*at) else { continue };
         for (protocol, atom) in item.layer4.atoms() {
             classes.extend(l4.within(protocol, atom));
         }
@@ -152,14 +153,14 @@ fn relevant(stack: &Compiled, candidates: &[u32], members: &[Member], l4: &L4) -
 }
 
 /// Goes down the list as a packet would.
-fn walk(stack: &Compiled, candidates: &[u32], sample: Sample, members: &[Member]) -> (Outcome, Path) {
+fn walk(stack: &Compiled, candidates: &[Place], sample: Sample, members: &[Member]) -> (Outcome, Path) {
     let mut passed = Vec::new();
     let mut logged = Vec::new();
-    let mut from = 0;
+    let mut from = None;
     let mut end = (Outcome::Deny, RuleRef::NoProfile { direction: stack.direction });
     for at in candidates {
-        let Some(item) = stack.items.get(*at as usize) else { continue };
-        if *at < from || !item.layer4.holds(sample, members) {
+        let Some(item) = stack.item(*at) else { continue };
+        if Some(*at) < from || !item.layer4.holds(sample, members) {
             continue;
         }
         match item.then {
@@ -175,9 +176,14 @@ fn walk(stack: &Compiled, candidates: &[u32], sample: Sample, members: &[Member]
                 passed.push(item.rule);
                 logged.push(item.rule);
             }
-            Then::Skip(to) => {
+            Then::GoOn => passed.push(item.rule),
+            Then::PassTier => {
                 passed.push(item.rule);
-                from = to;
+                from = Some(stack.behind_tier(*at));
+            }
+            Then::PassProfile => {
+                passed.push(item.rule);
+                from = Some(stack.behind_block(*at));
             }
         }
     }

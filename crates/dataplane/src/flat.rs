@@ -23,8 +23,12 @@
 //! again before the shrink that freed them is done. A [`Tables`] as a whole is put in place
 //! side by side with the old one under names of its own (a *generation*), and one
 //! transaction leads the hooks from the old to the new: so at start, after drift, and when a
-//! sized map must grow. Within a generation a stack's entries of a class are only ever
-//! written before anything leads to them; nothing is changed in place.
+//! sized map must grow.
+//!
+//! A packet sees no snapshot: each lookup reads the tables anew. Grow and Shrink therefore touch only what nothing leads to.
+//! A Switch leads packets elsewhere, or changes a stack in place: its chain ([`Op::AddStack`] of one that is there; packets
+//! in it go on by the old rules), its default and its entries; and then only so that a packet under way meets the outcome of
+//! before or of after, whichever of its lookups first sees the change.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -144,8 +148,8 @@ pub struct Verdict {
     pub path: PathId,
 }
 
-/// Which lookups of a stack can hit at all. Fixed for a stack's life: `classify` sets a flag for
-/// all that a later class may need.
+/// Which lookups of a stack can hit at all: `classify` sets a flag for all that a later class may need. A stack that is
+/// changed in place may get more of them, never less.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Levels {
     /// (class, L4 class)
@@ -251,7 +255,7 @@ pub enum Op {
     AddPath(PathId, Arc<Path>),
     /// It is no longer used. The driver reads its last value first.
     RemovePath(PathId),
-    /// A stack, empty as yet.
+    /// A stack, empty as yet; or another chain or default for one that is there.
     AddStack(StackId, StackChain),
     /// It and all its entries are no longer led to.
     RemoveStack(StackId),

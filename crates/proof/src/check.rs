@@ -111,9 +111,14 @@ pub fn run(case: &Case, fault: Fault, cover: &mut Cover) -> Option<Difference> {
             }
         }
         let mut between = Vec::new();
-        let committed = node.commit(|node, step| {
+        let committed = node.commit(|node, tables, step| {
             for (at, (side, _)) in before.iter().enumerate() {
-                between.push((at, step.phase, node.judge(&side.interface, side.direction, &side.packet)));
+                let judged = node.judge(&side.interface, side.direction, &side.packet);
+                let mut met = vec![judged.map_or(Outcome::Deny, |decision| decision.outcome)];
+                if step.phase == Phase::Switch {
+                    met.extend(node.outcomes_across(tables, (&side.interface, side.direction, &side.packet)));
+                }
+                between.push((at, step.phase, met));
             }
         });
         if let Err(Broken(found)) = committed {
@@ -137,13 +142,15 @@ pub fn run(case: &Case, fault: Fault, cover: &mut Cover) -> Option<Difference> {
                     Edit::Delete(key) => key.kind.is_policy(),
                 })
         });
-        for (at, phase, during) in between.into_iter().filter(|_| one_policy) {
+        for (at, phase, met) in between.into_iter().filter(|_| one_policy) {
             let (side, old) = &before[at];
             let now = node.judge(&side.interface, side.direction, &side.packet);
             let outcome = |decision: &Option<Decision>| decision.as_ref().map(|decision| decision.outcome);
             let dropped = |decision: &Option<Decision>| outcome(decision).unwrap_or(Outcome::Deny);
-            if dropped(&during) != dropped(old) && dropped(&during) != dropped(&now) {
-                return Some(found(side, during, Some(phase)));
+            if met.iter().any(|during| *during != dropped(old) && *during != dropped(&now)) {
+                let mut difference = found(side, now, Some(phase));
+                difference.found = format!("{met:?}, read by read");
+                return Some(difference);
             }
         }
         let cluster = Cluster::with(objects.values().cloned(), &enforcement(&node));

@@ -1,5 +1,6 @@
 //! One node as the agent runs it, without a kernel: events in, tables out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tortie_analysis::{By, Decision, Outcome, Packet, Step as AnswerStep, Transport};
@@ -44,11 +45,11 @@ impl Node {
         }
     }
 
-    /// Works the events into the tables; `watch` is called after each step.
+    /// Works the events into the tables; `watch` is called after each step, with the tables before it if it is a switch.
     ///
     /// # Errors
     /// [`Broken`] if a step changes in place what packets are led to.
-    pub fn commit(&mut self, mut watch: impl FnMut(&Self, &Step)) -> Result<(), Broken> {
+    pub fn commit(&mut self, mut watch: impl FnMut(&Self, &Tables, &Step)) -> Result<(), Broken> {
         let tamper = self.tamper;
         let classifier = &mut self.classifier;
         self.graph.flush(&mut |mut update| {
@@ -61,8 +62,10 @@ impl Node {
             let change = self.classifier.commit().map_err(|error| Broken(error.to_string()))?;
             for step in &change.steps {
                 self.check_step(step)?;
+                let before =
+                    if step.phase == Phase::Switch { self.tables.clone() } else { Tables::default() };
                 step.ops.iter().for_each(|op| self.tables.apply(op));
-                watch(self, step);
+                watch(self, &before, step);
             }
             self.classifier.release(change.freed);
             if !change.follow_up {
@@ -75,7 +78,7 @@ impl Node {
         Ok(())
     }
 
-    /// Nothing that packets are led to may change under them, and verdicts name counters that are there.
+    /// What packets are led to changes in a switch only, and verdicts name counters that are there.
     fn check_step(&self, step: &Step) -> Result<(), Broken> {
         let added =
             |id: PathId| step.ops.iter().any(|op| matches!(op, flat::Op::AddPath(of, _) if *of == id));
@@ -89,13 +92,21 @@ impl Node {
                 return Err(Broken(format!("{id:?} is named in {:?} before it is there", step.phase)));
             }
         }
+        let switch = step.phase == Phase::Switch;
+        let mut here = BTreeSet::new();
         for op in &step.ops {
             let in_place = match op {
-                flat::Op::AddEntry(key, _) => self.tables.entries.contains_key(key),
-                flat::Op::AddStack(id, _) => self.tables.stacks.contains_key(id),
+                flat::Op::RemoveEntry(key) if here.remove(key) => false,
+                flat::Op::AddEntry(key, verdict) => {
+                    here.insert(*key);
+                    self.tables.entries.get(key).is_some_and(|before| !switch || before == verdict)
+                }
+                flat::Op::AddStack(id, stack) => {
+                    self.tables.stacks.get(id).is_some_and(|before| !switch || before == stack)
+                }
                 flat::Op::AddPath(id, _) => self.tables.paths.contains_key(id),
                 flat::Op::RemoveEntry(key) => {
-                    step.phase != Phase::Shrink || !self.tables.entries.contains_key(key)
+                    step.phase == Phase::Grow || !self.tables.entries.contains_key(key)
                 }
                 flat::Op::RemoveNet(range) => !self.tables.nets.contains_key(range),
                 flat::Op::RemoveAddress(address) => !self.tables.addresses.contains_key(address),
@@ -121,26 +132,26 @@ impl Node {
     /// The verdict of an endpoint's interface on a packet, in `analysis`' words.
     /// `None`: dropped unjudged.
     pub fn judge(&self, interface: &str, direction: Direction, packet: &Packet) -> Option<Decision> {
-        let (own, other) = match direction {
-            Direction::Ingress => (packet.destination, packet.source),
-            Direction::Egress => (packet.source, packet.destination),
-        };
-        let detail = match packet.transport {
-            Transport::Ports { destination, .. } => Detail::Port(destination),
-            Transport::Icmp { icmp_type, code } => Detail::Icmp { icmp_type, code },
-            Transport::Other => Detail::Nothing,
-        };
-        let asked = lookup::Packet { own, other, protocol: packet.protocol, detail };
-        let verdict = lookup::judge(&self.tables, interface, direction, &asked)?;
+        let verdict = lookup::judge(&self.tables, interface, direction, &asked(direction, packet))?;
         Some(self.decision(verdict))
+    }
+
+    /// What packets meet that are under way while the tables become these, by the read at which they see the change.
+    pub fn outcomes_across(
+        &self,
+        before: &Tables,
+        (interface, direction, packet): (&str, Direction, &Packet),
+    ) -> impl Iterator<Item = Outcome> {
+        let asked = asked(direction, packet);
+        (1..=lookup::READS).map(move |cut| {
+            let verdict = lookup::judge_across(before, &self.tables, cut, interface, direction, &asked);
+            verdict.map_or(Outcome::Deny, |verdict| outcome(verdict.outcome))
+        })
     }
 
     /// A verdict in `analysis`' words.
     fn decision(&self, verdict: Verdict) -> Decision {
-        let outcome = match verdict.outcome {
-            flat::Outcome::Allow => Outcome::Allow,
-            flat::Outcome::Deny => Outcome::Deny,
-        };
+        let outcome = outcome(verdict.outcome);
         let (by, path) =
             self.tables.paths.get(&verdict.path).map_or((By::Nothing, Vec::new()), |path| self.words(path));
         Decision { outcome, by, path }
@@ -180,5 +191,26 @@ impl Node {
             (_, Some(rule)) => By::Rule { tier: Arc::clone(tier), policy: key.clone(), rule },
             (_, None) => By::TierEnd { tier: Arc::clone(tier), policy: key.clone() },
         }
+    }
+}
+
+/// A packet as the tables' reader knows it.
+fn asked(direction: Direction, packet: &Packet) -> lookup::Packet {
+    let (own, other) = match direction {
+        Direction::Ingress => (packet.destination, packet.source),
+        Direction::Egress => (packet.source, packet.destination),
+    };
+    let detail = match packet.transport {
+        Transport::Ports { destination, .. } => Detail::Port(destination),
+        Transport::Icmp { icmp_type, code } => Detail::Icmp { icmp_type, code },
+        Transport::Other => Detail::Nothing,
+    };
+    lookup::Packet { own, other, protocol: packet.protocol, detail }
+}
+
+const fn outcome(outcome: flat::Outcome) -> Outcome {
+    match outcome {
+        flat::Outcome::Allow => Outcome::Allow,
+        flat::Outcome::Deny => Outcome::Deny,
     }
 }

@@ -1,5 +1,6 @@
 //! Which stacks an endpoint's packets are judged by: finds or makes them, and leads the endpoints there.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,26 +13,172 @@ use tortie_dataplane::policy::{Family, SetId, Stack};
 
 use super::{Binding, Classifier, Error, single};
 use crate::classes::set_of;
-use crate::compile::{Compiled, own_sets};
-use crate::stacks::StackKey;
+use crate::compile::{Compiled, Plan, Sources};
+use crate::ids::Ids;
+use crate::item::Sight;
+use crate::stacks::{StackKey, policies};
 
-/// The stacks that came, and the endpoints that have others now (none: the endpoint is gone).
+/// The stacks that come, and the endpoints that have others now.
 pub(super) struct Bindings {
+    /// Stacks that nothing in use becomes.
     pub(super) fresh: Vec<(StackId, StackKey, Compiled)>,
+    /// Stacks in use all of whose endpoints go over to one other: what they become.
+    pub(super) edits: Vec<(StackId, StackKey, Plan)>,
+    /// Stacks that nobody is led to after.
+    pub(super) dying: FxHashSet<StackId>,
+    /// Endpoints with the stacks that they have now; none if the endpoint is gone.
     pub(super) rebound: FxHashMap<ResourceKey, Option<Binding>>,
+}
+
+impl Bindings {
+    /// These stacks are replaced by others after all.
+    pub(super) fn replace(&mut self, by: &FxHashMap<StackId, StackId>) {
+        for (_, id) in self.rebound.values_mut().flatten().flat_map(Binding::values_mut).flatten() {
+            if let Some(new) = by.get(id) {
+                *id = *new;
+            }
+        }
+        self.dying.extend(by.keys().copied());
+    }
+}
+
+/// Stacks that are to be, each with those that its endpoints had.
+#[derive(Default)]
+struct Wanted {
+    keys: Vec<(StackKey, Vec<StackId>)>,
+    places: FxHashMap<StackKey, usize>,
+}
+
+/// A stack that is there, or the place of one that is [wanted](Wanted).
+enum Found {
+    Known(StackId),
+    Wanted(usize),
+}
+
+type Sought = BTreeMap<(Direction, Family), Vec<(IpAddr, Found)>>;
+
+impl Wanted {
+    fn add(&mut self, key: StackKey, before: Option<StackId>) -> usize {
+        let place = *self.places.entry(key).or_insert_with_key(|key| {
+            self.keys.push((key.clone(), Vec::new()));
+            self.keys.len() - 1
+        });
+        self.keys[place].1.extend(before);
+        place
+    }
 }
 
 impl Classifier {
     /// Finds or makes the stacks of all endpoints that may have come to others.
     pub(super) fn bind(&mut self) -> Result<Bindings, Error> {
+        let changed = std::mem::take(&mut self.changed_policies);
         // A policy with other rules makes other stacks, even from the same list.
-        for policy in std::mem::take(&mut self.changed_policies) {
-            for id in self.by_policy.get(&policy).into_iter().flatten() {
-                if let Some(live) = self.stacks.get(id) {
-                    self.by_key.remove(&live.key);
-                }
+        for id in changed.iter().filter_map(|policy| self.by_policy.get(policy)).flatten() {
+            if let Some(live) = self.stacks.get(id) {
+                self.by_key.remove(&live.key);
             }
         }
+        let (sought, wanted) = self.seek();
+        let mut dying: FxHashSet<StackId> = self.stacks.keys().copied().collect();
+        let stay = self.bindings.iter().filter(|(key, _)| !sought.contains_key(*key));
+        for (_, id) in stay.flat_map(|(_, binding)| binding.values()).flatten() {
+            dying.remove(id);
+        }
+        for (_, found) in sought.values().flatten().flat_map(Sought::values).flatten() {
+            if let Found::Known(id) = found {
+                dying.remove(id);
+            }
+        }
+        let mut sources = Sources::new(&self.policies);
+        let (mut fresh, mut edits, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, before) in wanted.keys {
+            let heir = before.iter().find_map(|id| {
+                let live =
+                    self.stacks.get(id).filter(|live| dying.contains(id) && live.key.own == key.own)?;
+                Some((*id, live))
+            });
+            let id = match heir {
+                Some((id, live)) => {
+                    dying.remove(&id);
+                    if self.by_key.get(&live.key) == Some(&id) {
+                        self.by_key.remove(&live.key);
+                    }
+                    edits.push((
+                        id,
+                        key.clone(),
+                        live.compiled.plan(&key.stack, &key.own, &changed, &mut sources),
+                    ));
+                    id
+                }
+                None => {
+                    let id = take(&mut self.stack_ids)?;
+                    let StackKey { stack, direction, family, own } = &key;
+                    let sight = Sight { direction: *direction, family: *family, own };
+                    fresh.push((id, key.clone(), Compiled::new(stack, &sight, &mut sources)));
+                    id
+                }
+            };
+            self.by_key.insert(key, id);
+            ids.push(id);
+        }
+        let bound = |sought: Sought| -> Binding {
+            let id = |found| match found {
+                Found::Known(id) => id,
+                Found::Wanted(place) => ids[place],
+            };
+            let stacks = |found: Vec<(IpAddr, Found)>| {
+                found.into_iter().map(|(address, found)| (address, id(found))).collect()
+            };
+            sought.into_iter().map(|(side, found)| (side, stacks(found))).collect()
+        };
+        let rebound = sought.into_iter().map(|(key, sought)| (key, sought.map(bound))).collect();
+        Ok(Bindings { fresh, edits, dying, rebound })
+    }
+
+    /// Which stacks the endpoints should have that may have come to others.
+    fn seek(&mut self) -> (BTreeMap<ResourceKey, Option<Sought>>, Wanted) {
+        let dirty = self.dirty_endpoints();
+        let mut wanted = Wanted::default();
+        let mut own = FxHashMap::<(*const Stack, Direction), FxHashSet<SetId>>::default();
+        let mut all = BTreeMap::new();
+        for key in dirty {
+            let Some(endpoint) = self.endpoints.get(&key) else {
+                all.insert(key, None);
+                continue;
+            };
+            let mut sought = Sought::new();
+            for address in &endpoint.addresses {
+                for (direction, stack) in
+                    [(Direction::Ingress, &endpoint.ingress), (Direction::Egress, &endpoint.egress)]
+                {
+                    let family = Family::of(address);
+                    let sets = own
+                        .entry((Arc::as_ptr(stack), direction))
+                        .or_insert_with(|| self.own_sets(stack, direction));
+                    let members = if sets.is_empty() { None } else { self.told(IpNet::from(*address)) };
+                    let members = members.map_or(&[][..], |members| members);
+                    let own =
+                        members.iter().filter(|member| sets.contains(&set_of(**member))).copied().collect();
+                    let stack_key = StackKey { stack: Arc::clone(stack), direction, family, own };
+                    let found = match self.by_key.get(&stack_key) {
+                        Some(id) => Found::Known(*id),
+                        None => {
+                            let had = self.bindings.get(&key).and_then(|had| had.get(&(direction, family)));
+                            let same = had.and_then(|had| had.iter().find(|(of, _)| of == address));
+                            let before = same.or_else(|| had.and_then(|had| had.first())).map(|(_, id)| *id);
+                            Found::Wanted(wanted.add(stack_key, before))
+                        }
+                    };
+                    sought.entry((direction, family)).or_default().push((*address, found));
+                }
+            }
+            all.insert(key, Some(sought));
+        }
+        (all, wanted)
+    }
+
+    /// Endpoints that are new, gone or changed, whose policies have other rules, or whose address is in other sets.
+    fn dirty_endpoints(&mut self) -> FxHashSet<ResourceKey> {
         let moved: FxHashSet<IpAddr> = self.changed_prefixes.iter().filter_map(single).collect();
         let moved_nets: Vec<IpNet> =
             self.changed_prefixes.iter().filter(|prefix| single(prefix).is_none()).copied().collect();
@@ -53,48 +200,16 @@ impl Classifier {
                 dirty.insert(key.clone());
             }
         }
-        let mut fresh = Vec::new();
-        let mut rebound = FxHashMap::default();
-        let mut own = FxHashMap::<(*const Stack, Direction), FxHashSet<SetId>>::default();
-        let mut dirty: Vec<ResourceKey> = dirty.into_iter().collect();
-        dirty.sort();
-        for key in dirty {
-            let Some(endpoint) = self.endpoints.get(&key).cloned() else {
-                rebound.insert(key, None);
-                continue;
-            };
-            let mut binding = Binding::new();
-            for address in &endpoint.addresses {
-                for (direction, stack) in
-                    [(Direction::Ingress, &endpoint.ingress), (Direction::Egress, &endpoint.egress)]
-                {
-                    let family = Family::of(address);
-                    let sets = own
-                        .entry((Arc::as_ptr(stack), direction))
-                        .or_insert_with(|| own_sets(stack, direction, &self.policies));
-                    let members = if sets.is_empty() { None } else { self.told(IpNet::from(*address)) };
-                    let members = members.map_or(&[][..], |members| members);
-                    let own =
-                        members.iter().filter(|member| sets.contains(&set_of(**member))).copied().collect();
-                    let stack_key = StackKey { stack: Arc::clone(stack), direction, family, own };
-                    let id = match self.by_key.get(&stack_key) {
-                        Some(id) => *id,
-                        None => {
-                            let id = self.stack_ids.take().and_then(|id| u16::try_from(id).ok());
-                            let id = StackId(id.ok_or(Error::Stacks)?);
-                            let compiled =
-                                Compiled::new(stack, direction, family, &stack_key.own, &self.policies);
-                            self.by_key.insert(stack_key.clone(), id);
-                            fresh.push((id, stack_key, compiled));
-                            id
-                        }
-                    };
-                    binding.entry((direction, family)).or_default().push((*address, id));
-                }
-            }
-            rebound.insert(key, Some(binding));
+        dirty
+    }
+
+    /// The sets that a stack's rules name on the endpoint's own side.
+    fn own_sets(&self, stack: &Stack, direction: Direction) -> FxHashSet<SetId> {
+        if self.own_named.is_empty() {
+            return FxHashSet::default();
         }
-        Ok(Bindings { fresh, rebound })
+        let named = policies(stack).filter_map(|id| self.own_named.get(&(id, direction)));
+        named.flat_map(|sets| sets.iter().copied()).collect()
     }
 
     pub(super) fn switch_endpoints(&mut self, rebound: FxHashMap<ResourceKey, Option<Binding>>) -> Vec<Op> {
@@ -143,4 +258,9 @@ fn dispatch(binding: &Binding, direction: Direction, family: Family) -> Dispatch
         Some((_, first)) if stacks.iter().all(|(_, id)| id == first) => Dispatch::Stack(*first),
         _ => Dispatch::ByAddress(stacks.clone().into()),
     }
+}
+
+/// The next stack's number.
+pub(super) fn take(ids: &mut Ids) -> Result<StackId, Error> {
+    ids.take().and_then(|id| u16::try_from(id).ok()).map(StackId).ok_or(Error::Stacks)
 }

@@ -15,7 +15,10 @@
 mod bind;
 mod moves;
 
+use self::bind::Bindings;
+
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,12 +32,19 @@ use tortie_dataplane::flat::{
 use tortie_dataplane::policy::{Endpoint, Family, Member, Policy, PolicyId, PortRange, SetId, Update};
 
 use crate::classes::{self, Classes, Members};
-use crate::compile::atoms_of;
+use crate::compile::Effect;
+use crate::edit::{Around, Edit, Moves};
 use crate::ids::Ids;
 use crate::intervals::Intervals;
+use crate::item::{atoms_of, own_sets_of};
 use crate::l4::{self, Atom, L4};
 use crate::paths::Paths;
 use crate::stacks::{Live, StackKey};
+
+/// A change with at most so many operations is one step: a packet that sees any of it sees all that this leads to.
+const SMALL: usize = 1024;
+/// More changes of stacks in use than this aren't made in place: they would be one long transaction.
+const LARGEST_EDIT: usize = 20_000;
 
 /// What can't be expressed in the driver's numbers. The tables stay as they were; nothing new is enforced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +120,8 @@ type Binding = BTreeMap<(Direction, Family), Vec<(IpAddr, StackId)>>;
 pub struct Classifier {
     // What was told.
     policies: FxHashMap<PolicyId, Arc<Policy>>,
+    /// The sets that policies name on the endpoint's own side; only of those that name any.
+    own_named: FxHashMap<(PolicyId, Direction), Box<[SetId]>>,
     members: FxHashMap<IpNet, Members>,
     endpoints: BTreeMap<ResourceKey, Arc<Endpoint>>,
     // What changed since the last commit.
@@ -142,6 +154,7 @@ impl Classifier {
     pub fn new() -> Self {
         Self {
             policies: FxHashMap::default(),
+            own_named: FxHashMap::default(),
             members: FxHashMap::default(),
             endpoints: BTreeMap::new(),
             changed_policies: FxHashSet::default(),
@@ -169,11 +182,13 @@ impl Classifier {
                 for (protocol, atom) in atoms_of(&policy) {
                     self.l4.add(protocol, atom);
                 }
+                self.note_own_sets(id, Some(&policy));
                 self.policies.insert(id, policy);
                 self.changed_policies.insert(id);
             }
             Update::PolicyRemoved { id } => {
                 self.policies.remove(&id);
+                self.note_own_sets(id, None);
                 self.changed_policies.insert(id);
             }
             Update::Address { prefix, members } => {
@@ -206,42 +221,28 @@ impl Classifier {
     /// When the tables outgrow the driver's numbers. What the driver holds is still right for the
     /// state before; [`Self::rebuild`] is due.
     pub fn commit(&mut self) -> Result<Change, Error> {
-        let bindings = self.bind()?;
-        let mut dying: FxHashSet<StackId> = self.stacks.keys().copied().collect();
-        for stack in self
-            .bindings
-            .iter()
-            .filter(|(key, _)| !bindings.rebound.contains_key(*key))
-            .flat_map(|(_, binding)| binding.values())
-            .chain(bindings.rebound.values().flatten().flat_map(|binding| binding.values()))
-            .flatten()
-            .map(|(_, stack)| stack)
-        {
-            dying.remove(stack);
-        }
-
+        let mut bindings = self.bind()?;
         let cut = self.l4.settle()?;
+        let mut moves = Moves::of_ports(&cut);
         let mut grow_old = Vec::new();
         let mut switch_classes = Vec::new();
         self.cut_ports(&cut, &mut grow_old, &mut switch_classes);
         let (empty, follow_up) =
-            self.move_prefixes(&bindings.fresh, &dying, &mut grow_old, &mut switch_classes)?;
+            self.move_prefixes(&bindings, &mut moves, &mut grow_old, &mut switch_classes)?;
 
-        let mut grow_new = Vec::new();
-        for (id, key, compiled) in bindings.fresh {
+        let Edit { new: mut grow_new, other: mut switch } = self.edit_stacks(&mut bindings, &moves)?;
+        let Bindings { fresh, edits: _, dying, rebound } = bindings;
+        for (id, key, compiled) in fresh {
             let live = Live::new(key, compiled, &self.classes, &self.l4, &mut self.paths);
             grow_new.push(Op::AddStack(id, live.chain.clone()));
             grow_new.extend(live.entries(id).map(|(key, verdict)| Op::AddEntry(key, verdict)));
-            for set in live.sets() {
-                self.by_set.entry(set).or_default().insert(id);
-            }
-            for policy in live.policies() {
-                self.by_policy.entry(policy).or_default().insert(id);
-            }
-            self.stacks.insert(id, live);
+            self.enter_stack(id, live);
         }
-
-        let switch_endpoints = self.switch_endpoints(bindings.rebound);
+        let switch_endpoints = self.switch_endpoints(rebound);
+        // An edit has seen to packets that looked up an old class; where endpoints go to other stacks, such packets
+        // must have gone by before.
+        let at_once = switch_classes.is_empty() || switch_endpoints.is_empty();
+        switch.extend(switch_endpoints);
         let mut shrink = Vec::new();
         for id in dying {
             self.remove_stack(id, &mut shrink);
@@ -256,19 +257,66 @@ impl Classifier {
         grow_old.splice(0..0, added.into_iter().map(|(id, path)| Op::AddPath(id, path)));
         shrink.extend(removed.into_iter().map(Op::RemovePath));
 
-        let steps = [
+        let mut steps = vec![
             (Phase::Grow, grow_old),
             (Phase::Switch, switch_classes),
             (Phase::Grow, grow_new),
-            (Phase::Switch, switch_endpoints),
-            (Phase::Shrink, shrink),
+            (Phase::Switch, switch),
         ];
+        if at_once && steps.iter().map(|(_, ops)| ops.len()).sum::<usize>() <= SMALL {
+            steps = vec![(Phase::Switch, steps.into_iter().flat_map(|(_, ops)| ops).collect())];
+        }
+        steps.push((Phase::Shrink, shrink));
         let steps = steps.into_iter().filter(|(_, ops)| !ops.is_empty());
         Ok(Change {
             steps: steps.map(|(phase, ops)| Step { phase, ops }).collect(),
             follow_up,
             freed: Freed { classes: self.classes.drain_freed(), stacks: self.stack_ids.drain_quarantine() },
         })
+    }
+
+    fn note_own_sets(&mut self, id: PolicyId, policy: Option<&Policy>) {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let sets = policy.map(|policy| own_sets_of(policy, direction)).unwrap_or_default();
+            if sets.is_empty() {
+                self.own_named.remove(&(id, direction));
+            } else {
+                self.own_named.insert((id, direction), sets);
+            }
+        }
+    }
+
+    /// Brings stacks that become others there in place. Where that can't be, a new stack is made instead.
+    fn edit_stacks(&mut self, bindings: &mut Bindings, moves: &Moves) -> Result<Edit, Error> {
+        let mut edit = Edit::default();
+        let mut anew = FxHashMap::default();
+        for (id, key, plan) in std::mem::take(&mut bindings.edits) {
+            let Some(live) = self.stacks.get_mut(&id) else { continue };
+            let effect = live.compiled.carry_out(plan);
+            live.key = key;
+            let around = Around { classes: &self.classes, l4: &self.l4, moves };
+            let allowed = LARGEST_EDIT.saturating_sub(edit.len());
+            match live.edit(id, &effect, &around, &mut self.paths, allowed) {
+                Some(changes) => edit.append(changes),
+                None => {
+                    let new = bind::take(&mut self.stack_ids)?;
+                    self.by_key.insert(live.key.clone(), new);
+                    bindings.fresh.push((new, live.key.clone(), live.compiled.clone()));
+                    anew.insert(id, new);
+                }
+            }
+            let Effect { went, came, named, unnamed, sets: _, all: _, renamed: _ } = effect;
+            unnamed.iter().for_each(|set| leave(&mut self.by_set, set, id));
+            went.iter().for_each(|policy| leave(&mut self.by_policy, policy, id));
+            for set in named {
+                self.by_set.entry(set).or_default().insert(id);
+            }
+            for policy in came {
+                self.by_policy.entry(policy).or_default().insert(id);
+            }
+        }
+        bindings.replace(&anew);
+        Ok(edit)
     }
 
     /// The last step of a change is done: its numbers may be given again.
@@ -346,31 +394,37 @@ impl Classifier {
         }
     }
 
-    fn remove_stack(&mut self, id: StackId, shrink: &mut Vec<Op>) {
-        let Some(live) = self.stacks.remove(&id) else { return };
-        live.let_go(&mut self.paths);
-        shrink.extend(live.entries(id).map(|(key, _)| Op::RemoveEntry(key)));
-        shrink.push(Op::RemoveStack(id));
+    fn enter_stack(&mut self, id: StackId, live: Live) {
         for set in live.sets() {
-            if let Some(stacks) = self.by_set.get_mut(&set) {
-                stacks.remove(&id);
-                if stacks.is_empty() {
-                    self.by_set.remove(&set);
-                }
-            }
+            self.by_set.entry(set).or_default().insert(id);
         }
         for policy in live.policies() {
-            if let Some(stacks) = self.by_policy.get_mut(&policy) {
-                stacks.remove(&id);
-                if stacks.is_empty() {
-                    self.by_policy.remove(&policy);
-                }
-            }
+            self.by_policy.entry(policy).or_default().insert(id);
         }
+        self.stacks.insert(id, live);
+    }
+
+    fn remove_stack(&mut self, id: StackId, shrink: &mut Vec<Op>) {
+        let Some(live) = self.stacks.remove(&id) else { return };
+        live.table.let_go(&mut self.paths);
+        shrink.extend(live.entries(id).map(|(key, _)| Op::RemoveEntry(key)));
+        shrink.push(Op::RemoveStack(id));
+        live.sets().for_each(|set| leave(&mut self.by_set, &set, id));
+        live.policies().for_each(|policy| leave(&mut self.by_policy, &policy, id));
         if self.by_key.get(&live.key) == Some(&id) {
             self.by_key.remove(&live.key);
         }
         self.stack_ids.put(u32::from(id.0));
+    }
+}
+
+/// A stack is no longer found by this.
+fn leave<K: Eq + Hash>(stacks: &mut FxHashMap<K, FxHashSet<StackId>>, by: &K, id: StackId) {
+    if let Some(found) = stacks.get_mut(by) {
+        found.remove(&id);
+        if found.is_empty() {
+            stacks.remove(by);
+        }
     }
 }
 

@@ -8,12 +8,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tortie_dataplane::flat::{AddressRange, ClassId, Op, StackId};
 use tortie_dataplane::policy::{Family, Member, SetId};
 
+use super::bind::Bindings;
 use super::{Classifier, Error, single, wider};
 use crate::classes::{Members, set_of};
-use crate::compile::Compiled;
+use crate::compile::Plan;
+use crate::edit::Moves;
 use crate::intervals::Cut;
 use crate::l4::L4Change;
-use crate::stacks::StackKey;
 
 impl Classifier {
     /// The memberships of a prefix as told: its own, or those of the narrowest net around it.
@@ -37,15 +38,26 @@ impl Classifier {
     /// after, and whether a membership had to stay until the stacks that name it are gone.
     pub(super) fn move_prefixes(
         &mut self,
-        fresh: &[(StackId, StackKey, Compiled)],
-        dying: &FxHashSet<StackId>,
+        bindings: &Bindings,
+        moves: &mut Moves,
         grow: &mut Vec<Op>,
         switch: &mut Vec<Op>,
     ) -> Result<(Vec<ClassId>, bool), Error> {
+        let Bindings { fresh, edits, dying, rebound: _ } = bindings;
+        let plans: FxHashMap<StackId, &Plan> = edits.iter().map(|(id, _, plan)| (*id, plan)).collect();
+        let coming: FxHashSet<SetId> = fresh
+            .iter()
+            .flat_map(|(_, _, compiled)| compiled.census.sets())
+            .chain(edits.iter().flat_map(|(_, _, plan)| plan.sets()))
+            .collect();
+        let keeps = |id: &StackId, set: SetId| match (plans.get(id), self.stacks.get(id)) {
+            (Some(plan), Some(live)) => !live.compiled.loses(set, plan),
+            _ => !dying.contains(id),
+        };
         let named_before = |set: &SetId| self.by_set.get(set).is_some_and(|stacks| !stacks.is_empty());
         let named_after = |set: &SetId| {
-            self.by_set.get(set).is_some_and(|stacks| stacks.iter().any(|id| !dying.contains(id)))
-                || fresh.iter().any(|(_, _, compiled)| compiled.sets.contains(set))
+            coming.contains(set)
+                || self.by_set.get(set).is_some_and(|stacks| stacks.iter().any(|id| keeps(id, *set)))
         };
         let mut kept = FxHashSet::default();
         let mut groups = BTreeMap::<(Option<ClassId>, Family, Members), Vec<IpNet>>::new();
@@ -116,7 +128,11 @@ impl Classifier {
                 }
             };
             for prefix in prefixes {
+                let from = if edits.is_empty() { ClassId::NONE } else { self.classes.met_by(&prefix) };
                 empty.extend(self.classes.assign(prefix, class));
+                if !edits.is_empty() {
+                    moves.classes.insert((from, self.classes.met_by(&prefix)));
+                }
                 self.move_prefix(prefix, class, switch, &mut cut_anew);
             }
         }

@@ -40,6 +40,7 @@ pub struct Changes {
     sets: Vec<Set>,
     counters: Vec<String>,
     chains: Vec<Filled>,
+    rewritten: Vec<Filled>,
     elements: BTreeMap<ElementKey, Fate>,
     dead_chains: Vec<String>,
     dead_counters: Vec<String>,
@@ -64,6 +65,11 @@ impl Changes {
     /// A new chain.
     pub fn add_chain(&mut self, chain: Filled) {
         self.chains.push(chain);
+    }
+
+    /// A chain that is there gets other rules, all at once: packets that are in it go on by the old ones.
+    pub fn rewrite_chain(&mut self, chain: Filled) {
+        self.rewritten.push(chain);
     }
 
     /// A chain goes, after all elements that lead to it.
@@ -116,7 +122,7 @@ impl Changes {
 
     /// Writes everything, through `new` for each transaction.
     pub fn batches(self, generation: Generation, cutting: Cutting, new: impl Fn() -> Batch) -> Vec<Batch> {
-        let Changes { sets, counters, chains, elements, dead_chains, dead_counters } = self;
+        let Changes { sets, counters, chains, rewritten, elements, dead_chains, dead_counters } = self;
         let mut writer = Writer { done: Vec::new(), batch: new(), cutting, new };
         for name in counters {
             writer.batch().add_counter(&Counter { name, packets: 0, bytes: 0 });
@@ -129,6 +135,11 @@ impl Changes {
         }
         for (chain, rules) in &chains {
             write_rules(writer.batch(), chain, rules);
+        }
+        for (chain, rules) in &rewritten {
+            let batch = writer.batch();
+            batch.flush_chain(&chain.name);
+            write_rules(batch, chain, rules);
         }
         writer.elements(elements, generation);
         for name in &dead_chains {

@@ -140,7 +140,8 @@ impl Flat {
                 let part = self.stack_chains(current, after, (amount / 20).max(1));
                 self.compare_rules(part.iter().map(|(_, chain)| chain), &mut drift)?;
                 let last = part.last().map(|(id, _)| *id);
-                (Vec::new(), last.map_or(Cursor::Entries(None), |last| Cursor::Stacks(Some(last))))
+                let defaults = part.iter().filter_map(|(id, _)| self.default_of(*id, generation));
+                (defaults.collect(), last.map_or(Cursor::Entries(None), |last| Cursor::Stacks(Some(last))))
             }
             Cursor::Entries(after) => {
                 let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
@@ -164,6 +165,12 @@ impl Flat {
         self.compare_placed(placed, generation, &mut drift)?;
         *cursor = next;
         Ok(drift)
+    }
+
+    /// A stack's default as an element.
+    fn default_of(&self, id: StackId, generation: Generation) -> Option<Placed> {
+        let default = self.tables.stacks.get(&id)?.default;
+        Some(keys::entry(keys::default_key(id), default, self.logs(default.path), generation))
     }
 
     /// Elements of all but verdicts and addresses: few.
@@ -223,6 +230,8 @@ impl Flat {
             self.tables.entries.iter().map(|(key, verdict)| {
                 keys::entry(*key, *verdict, self.logs(verdict.path), current.generation)
             });
+        let defaults = self.tables.stacks.keys().filter_map(|id| self.default_of(*id, current.generation));
+        let entries = entries.chain(defaults);
         let addresses = self.tables.addresses.iter().map(|(address, class)| keys::address(*address, *class));
         for (map, element) in entries.chain(addresses).chain(self.rest(current)?) {
             by_map.entry(map).or_default().insert(element);
@@ -316,7 +325,7 @@ impl Flat {
         let stacks = self.tables.stacks.range(range).take(amount);
         let chain = |(id, chain): (&StackId, &StackChain)| {
             let logs = self.logs(chain.default.path);
-            (*id, stack::chain(*id, chain, logs, self.settings.log, current.generation))
+            (*id, stack::chain(*id, chain, logs, current.generation))
         };
         stacks.map(chain).collect()
     }

@@ -6,8 +6,8 @@
 
 use super::chains::{self, COUNTERS, Lead};
 use super::change::{Changes, Cutting};
-use super::keys::{self, log_name, path_name, path_of_log, path_of_name, stack_name};
-use super::layout::{Generation, Map, Shape};
+use super::keys::{self, default_key, log_name, path_name, path_of_log, path_of_name, stack_name};
+use super::layout::{Fate, Generation, Map, Shape};
 use super::open::Open;
 use super::settings::{Ownership, Settings, TABLE_COMMENT, TABLE_COMMENT_PREFIX};
 use super::stack;
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use tortie_dataplane::flat::{
-    ClassId, EntryKey, GRACE, L4Key, Op, Outcome, PathId, Phase, StackId, Step, Tables, Verdict,
+    ClassId, EntryKey, GRACE, L4Key, Op, Outcome, PathId, Phase, StackChain, StackId, Step, Tables, Verdict,
 };
 use tortie_netlink::Rtnetlink;
 use tortie_netlink::rtnetlink::link::LinkRef;
@@ -505,7 +505,22 @@ impl Flat {
             }
             Op::AddStack(id, stack) => {
                 let logs = self.logs(stack.default.path);
-                changes.add_chain(stack::chain(*id, stack, logs, self.settings.log, generation));
+                let chain = || stack::chain(*id, stack, logs, generation);
+                match self.tables.stacks.get(id) {
+                    None => changes.add_chain(chain()),
+                    Some(before) => {
+                        self.forget_default(*id, before, changes, generation);
+                        let shape = |stack: &StackChain, logs| {
+                            let StackChain { direction, family, levels, default } = stack;
+                            (*direction, *family, *levels, Fate::of(default.outcome, logs))
+                        };
+                        if shape(before, self.logs(before.default.path)) != shape(stack, logs) {
+                            changes.rewrite_chain(chain());
+                            current.open.look_again(*id, &self.tables);
+                        }
+                    }
+                }
+                self.add_entry(default_key(*id), stack.default, current, changes);
             }
             Op::RemoveStack(id) => {
                 for (key, verdict) in self.tables.entries.range(entries_of(*id)) {
@@ -514,6 +529,7 @@ impl Flat {
                     current.open.remove(*key);
                 }
                 if let Some(stack) = self.tables.stacks.get(id) {
+                    self.forget_default(*id, stack, changes, generation);
                     changes.remove_chain(stack_name(stack.direction, *id, generation));
                 }
             }
@@ -579,6 +595,12 @@ impl Flat {
             changes.remove(map, element);
             current.open.remove(key);
         }
+    }
+
+    fn forget_default(&self, id: StackId, stack: &StackChain, changes: &mut Changes, generation: Generation) {
+        let logs = self.logs(stack.default.path);
+        let (map, element) = keys::entry(default_key(id), stack.default, logs, generation);
+        changes.remove(map, element);
     }
 
     fn forget_address(&self, address: &std::net::IpAddr, changes: &mut Changes) {

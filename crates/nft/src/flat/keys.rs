@@ -222,14 +222,10 @@ pub fn entry(
         L4Key::Protocol(protocol) => (Level::Protocol, joined([&mark, &[protocol]])),
         L4Key::Any => (Level::Any, mark.to_vec()),
     };
-    let counter = Value::Counter(path_name(verdict.path, generation));
-    let (fate, value) = match (logs, verdict.outcome) {
-        (false, Outcome::Allow) => (Fate::Allow, counter),
-        (false, Outcome::Deny) => (Fate::Deny, counter),
-        (true, outcome) => {
-            let chain = log_name(verdict.path, outcome, generation);
-            (Fate::Log, Value::Verdict(Verdict::Goto(chain)))
-        }
+    let fate = Fate::of(verdict.outcome, logs);
+    let value = match fate {
+        Fate::Allow | Fate::Deny => Value::Counter(path_name(verdict.path, generation)),
+        Fate::Log => Value::Verdict(Verdict::Goto(log_name(verdict.path, verdict.outcome, generation))),
     };
     (Map::Entry(level, fate), Element::exact(bytes, value))
 }
@@ -239,6 +235,12 @@ pub fn entry(
 pub fn open(stack: StackId, class: L4ClassId, path: PathId, generation: Generation) -> Placed {
     let key = (open_word(stack) | l4_word(class)).to_ne_bytes();
     (Map::Open, Element::exact(key, Value::Counter(path_name(path, generation))))
+}
+
+/// The key of a stack's default among the entries.
+#[must_use]
+pub const fn default_key(stack: StackId) -> EntryKey {
+    EntryKey { stack, class: ClassId::ANY, l4: L4Key::Any }
 }
 
 /// All that an endpoint on the interface with index `index` becomes.

@@ -5,6 +5,7 @@
 
 use crate::object::{Data, Field, Set};
 use tortie_api::policy::Direction;
+use tortie_dataplane::flat::Outcome;
 use tortie_dataplane::policy::Family;
 
 /// The number in the names of a generation; from 1.
@@ -67,6 +68,18 @@ pub enum Fate {
     Deny,
     /// A chain that logs, counts and allows or drops.
     Log,
+}
+
+impl Fate {
+    /// Of a verdict; `logs` says whether its path has Log rules.
+    #[must_use]
+    pub fn of(outcome: Outcome, logs: bool) -> Self {
+        match (logs, outcome) {
+            (true, _) => Fate::Log,
+            (false, Outcome::Allow) => Fate::Allow,
+            (false, Outcome::Deny) => Fate::Deny,
+        }
+    }
 }
 
 /// One of a generation's sets and maps.

@@ -50,6 +50,15 @@ impl Open {
         }
     }
 
+    /// A stack's chain asks for other things than before.
+    pub fn look_again(&mut self, stack: StackId, tables: &Tables) {
+        let of_any = |l4| EntryKey { stack, class: ClassId::ANY, l4 };
+        let first = of_any(L4Key::Class(L4ClassId { protocol: 0, index: 0 }));
+        for (key, _) in tables.entries.range(first..=of_any(L4Key::Any)) {
+            self.touch(*key);
+        }
+    }
+
     /// The count that an entry belongs to, if it is one of a class.
     fn touch(&mut self, key: EntryKey) -> Option<&mut u32> {
         let L4Key::Class(l4) = key.l4 else { return None };

@@ -1,9 +1,10 @@
 //! The chain of a stack: the other side's class, then the lookups that the stack needs, then its default.
 //!
 //! The mark carries the class, to which each key adds the stack; the priority carries the L4 class ([`super::keys`]).
-//! A map's miss ends its rule, a hit
-//! counts and goes on to the verdict; allowing is `return`, because the other side is asked after.
+//! A map's miss ends its rule, a hit counts and goes on to the verdict; allowing is `return`, because the other side is
+//! asked after. The default is an element too, so that a stack whose default is called by another policy keeps its chain.
 
+use super::chains::DROPPED_UNKNOWN;
 use super::keys::{self, log_name, mark, path_name, stack_name};
 use super::layout::{Fate, Generation, Level, Map};
 use super::open;
@@ -12,7 +13,7 @@ use super::settings::LogTarget;
 use crate::expression::{Expression, Verdict};
 use crate::object::{Chain, Rule};
 use tortie_api::policy::Direction;
-use tortie_dataplane::flat::{self, ClassId, Levels, Outcome, PathId, StackChain, StackId};
+use tortie_dataplane::flat::{ClassId, Levels, Outcome, PathId, StackChain, StackId};
 
 /// Bytes of a logged packet: the headers and a little more.
 const SNAP_LENGTH: u32 = 128;
@@ -25,10 +26,10 @@ pub fn chain(
     id: StackId,
     stack: &StackChain,
     default_logs: bool,
-    log: LogTarget,
     generation: Generation,
 ) -> (Chain, Vec<Rule>) {
     let StackChain { direction, family: _, levels, default } = stack;
+    let of_default = Fate::of(default.outcome, default_logs);
     let Levels { class_l4, class_protocol, class_any, any_l4, any_protocol, allow, deny, log: logs } =
         *levels;
     let fates: Vec<Fate> = [(Fate::Allow, allow), (Fate::Deny, deny), (Fate::Log, logs)]
@@ -61,7 +62,10 @@ pub fn chain(
             rules.extend(lookups(level, &key, &fates, generation));
         }
     }
-    rules.push(end(*default, default_logs, log, generation));
+    let key = say::entry_key(Level::Any, 0, mark(id, ClassId::ANY));
+    rules.extend(lookups(Level::Any, &key, &[of_default], generation));
+    // counter name "dropped_unknown" drop
+    rules.push(rule([say::count(DROPPED_UNKNOWN), say::verdict(Verdict::Drop)]));
     (Chain::regular(stack_name(*direction, id, generation)), rules)
 }
 
@@ -99,21 +103,6 @@ fn lookups(level: Level, key: &[Expression], fates: &[Fate], generation: Generat
         .collect()
 }
 
-/// log prefix "log_deny5.3" group 9 snaplen 128 counter name "path5.3" drop
-fn end(verdict: flat::Verdict, logs: bool, log: LogTarget, generation: Generation) -> Rule {
-    let flat::Verdict { outcome, path } = verdict;
-    let mut phrases = Vec::new();
-    if logs {
-        phrases.push(vec![log_expression(path, outcome, log, generation)]);
-    }
-    phrases.push(say::count(path_name(path, generation)));
-    phrases.push(say::verdict(match outcome {
-        Outcome::Allow => Verdict::Return,
-        Outcome::Deny => Verdict::Drop,
-    }));
-    rule(phrases)
-}
-
 /// The chain that entries of a path with Log rules lead to.
 #[must_use]
 pub fn log_chain(
@@ -122,8 +111,17 @@ pub fn log_chain(
     log: LogTarget,
     generation: Generation,
 ) -> (Chain, Vec<Rule>) {
-    let verdict = flat::Verdict { outcome, path };
-    (Chain::regular(keys::log_name(path, outcome, generation)), vec![end(verdict, true, log, generation)])
+    // log prefix "log_deny5.3" group 9 snaplen 128 counter name "path5.3" drop
+    let verdict = match outcome {
+        Outcome::Allow => Verdict::Return,
+        Outcome::Deny => Verdict::Drop,
+    };
+    let phrases = [
+        vec![log_expression(path, outcome, log, generation)],
+        say::count(path_name(path, generation)),
+        say::verdict(verdict),
+    ];
+    (Chain::regular(keys::log_name(path, outcome, generation)), vec![rule(phrases)])
 }
 
 fn log_expression(path: PathId, outcome: Outcome, log: LogTarget, generation: Generation) -> Expression {

@@ -110,15 +110,15 @@ fn random_step(random: &mut fastrand::Rng, tables: &Tables) -> Step {
     step(Phase::Grow, vec![op])
 }
 
-/// Whether the classifier could have asked for it: things exist before they are led to, stacks are not changed.
+/// Whether the classifier could have asked for it: things exist before they are led to.
 fn is_sensible(tables: &Tables, step: &Step) -> bool {
     step.ops.iter().all(|op| match op {
         Op::AddPath(id, _) => !tables.paths.contains_key(id),
-        Op::AddStack(id, stack) => {
-            !tables.stacks.contains_key(id) && tables.paths.contains_key(&stack.default.path)
-        }
+        Op::AddStack(_, stack) => tables.paths.contains_key(&stack.default.path),
         Op::AddEntry(key, verdict) => {
-            tables.stacks.contains_key(&key.stack) && tables.paths.contains_key(&verdict.path)
+            tables.stacks.contains_key(&key.stack)
+                && tables.paths.contains_key(&verdict.path)
+                && (key.class, key.l4) != (ClassId::ANY, L4Key::Any)
         }
         Op::SetEndpoint(_, ports) => {
             [&ports.ingress_v4, &ports.ingress_v6, &ports.egress_v4, &ports.egress_v6].into_iter().all(

@@ -60,7 +60,7 @@ pub fn run(world: &mut World, case: &Case, cover: &mut Cover, totals: &mut Total
             follow(&mut objects, &mut node, edits);
         }
         let mut steps: Vec<Step> = Vec::new();
-        node.commit(|_, step| steps.push(step.clone())).map_err(|Broken(what)| what)?;
+        node.commit(|_, _, step| steps.push(step.clone())).map_err(|Broken(what)| what)?;
         if whole && commits == 0 {
             flat.install(node.tables().clone()).unwrap();
         } else {
