@@ -12,6 +12,7 @@ mod chains;
 mod change;
 mod check;
 mod driver;
+mod follow;
 mod keys;
 mod layout;
 mod open;
