@@ -19,5 +19,6 @@ pub mod protocol;
 pub mod run;
 pub mod server;
 pub mod status;
+mod sys;
 
 pub use error::{Error, Result};

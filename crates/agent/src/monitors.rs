@@ -1,19 +1,49 @@
-//! What happens to links and to the table behind the agent's back, as inputs of its loop.
+//! What the store holds, and what happens to links and to the table behind the agent's back, as inputs of its loop.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tortie_netlink::nflog::Nflog;
 use tortie_netlink::rtnetlink::{LinkEvent, LinkMonitor};
 use tortie_nft::Monitor;
+use tortie_store::Datastore;
+use tortie_store::sync::Feed;
 
 use crate::run::Heard;
 use crate::{Error, Result};
 
 /// How much of a logged packet is read: its headers, bytes.
 const LOGGED_BYTES: u32 = 128;
+
+/// How long the store's thread waits for changes before it looks whether anybody listens.
+const STORE_WAIT: Duration = Duration::from_secs(60);
+
+/// Tells all that the store holds, and then what changes.
+pub fn store(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<JoinHandle<()>> {
+    let mut feed = Feed::new(store);
+    spawn("store", move || {
+        let mut rest = Duration::from_millis(10);
+        loop {
+            match feed.next(STORE_WAIT) {
+                Ok(events) => {
+                    rest = Duration::from_millis(10);
+                    if !events.is_empty() && heard.send(Heard::Events(events)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the store does not answer; what is enforced stays enforced");
+                    std::thread::sleep(rest);
+                    rest = (rest * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    })
+}
 
 /// Listens for links that come, change or go.
 pub fn links(heard: Sender<Heard>) -> Result<JoinHandle<()>> {

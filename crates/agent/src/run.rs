@@ -12,7 +12,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -25,13 +25,12 @@ use tortie_netlink::{nflog, sysctl};
 use tortie_nft::flat::{Closed, Cursor, Flat, LogTarget, Settings as TableSettings};
 use tortie_store::Datastore;
 use tortie_store::resources::Client;
-use tortie_store::sync::Feed;
 
 use crate::config::{Environment, Settings, Severity, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
 use crate::ledger::{Ledger, RuleName};
 use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
-use crate::{Result, http, log, monitors, server};
+use crate::{Result, http, log, monitors, server, sys};
 use configured::Configured;
 
 /// How often a part of the kernel's table is read back, and how many of its elements.
@@ -40,8 +39,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const CHECK_AMOUNT: usize = 100;
 /// The longest sleep of the loop: how soon it sees that it has been asked to stop.
 const LONGEST_SLEEP: Duration = Duration::from_millis(200);
-/// How long the store's thread waits for changes before it looks whether anybody listens.
-const STORE_WAIT: Duration = Duration::from_secs(60);
 
 /// What the loop hears from the agent's threads.
 #[derive(Debug)]
@@ -95,6 +92,7 @@ pub fn run(
     stop: &AtomicBool,
     logged: &dyn Fn(Severity),
 ) -> Result<()> {
+    sys::share_heap();
     let client = Client::new(Arc::clone(store));
     // Which interfaces are workloads' may stand in the store, so it is asked before the closed table is made.
     let stored = Stored::read(&client, environment.node()).unwrap_or_else(|error| {
@@ -137,7 +135,7 @@ pub fn run(
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
     let socket = server::listen(&settings.socket)?;
     server::serve(socket, Arc::clone(store), settings, heard.clone())?;
-    feed(Arc::clone(store), heard)?;
+    monitors::store(Arc::clone(store), heard)?;
 
     let mut agent = Agent {
         log_what: logged,
@@ -154,6 +152,7 @@ pub fn run(
         mended: false,
         cursor: Cursor::default(),
         check_at: Instant::now() + CHECK_EVERY,
+        heap_is_loose: false,
     };
     agent.run(&hears, stop);
     drop(std::fs::remove_file(&settings.socket));
@@ -177,30 +176,6 @@ fn register(client: &Client, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tells the loop all that the store holds, and then what changes.
-fn feed(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<()> {
-    let mut feed = Feed::new(store);
-    monitors::spawn("store", move || {
-        let mut rest = Duration::from_millis(10);
-        loop {
-            match feed.next(STORE_WAIT) {
-                Ok(events) => {
-                    rest = Duration::from_millis(10);
-                    if !events.is_empty() && heard.send(Heard::Events(events)).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the store does not answer; what is enforced stays enforced");
-                    std::thread::sleep(rest);
-                    rest = (rest * 2).min(Duration::from_secs(1));
-                }
-            }
-        }
-    })?;
-    Ok(())
-}
-
 /// The loop's state.
 struct Agent<'a> {
     log_what: &'a dyn Fn(Severity),
@@ -220,6 +195,8 @@ struct Agent<'a> {
     mended: bool,
     cursor: Cursor,
     check_at: Instant,
+    /// Whether an installation has left much memory that nobody uses.
+    heap_is_loose: bool,
 }
 
 impl Agent<'_> {
@@ -245,6 +222,9 @@ impl Agent<'_> {
                 if let Err(error) = pods::mend(self.core.classifier(), &self.client) {
                     tracing::warn!(%error, "the pods of before were not looked at");
                 }
+            }
+            if std::mem::take(&mut self.heap_is_loose) {
+                sys::trim_heap();
             }
             if self.driver.next_retirement().is_some_and(|due| due <= Instant::now())
                 && let Err(error) = self.driver.retire()
@@ -367,6 +347,7 @@ impl Agent<'_> {
             self.ledger.add_path(*id, path, self.core.classifier());
         }
         self.driver.install(tables)?;
+        self.heap_is_loose = true;
         for id in gone {
             self.ledger.remove_path(id, counts.get(&id).copied().unwrap_or_default());
         }
