@@ -15,6 +15,9 @@ use crate::expression::ExpressionId;
 use crate::policy::Types;
 use crate::tier::{TierSlot, Tiers, compare_keys, compare_orders};
 
+/// Up to so many policies are put in their places one by one.
+const FEW: usize = 32;
+
 /// A policy by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PolicySlot(u32);
@@ -63,8 +66,20 @@ pub(crate) struct Book {
     unplaced: Vec<PolicySlot>,
     /// Whether the tiers changed places since.
     is_disordered: bool,
-    /// By slot: the place in `ordered`.
-    ranks: Vec<u32>,
+    /// By slot.
+    places: Vec<Place>,
+}
+
+/// Where a policy stands: all that a stack needs to know of it. Kept small and together, since one change may
+/// read the places of every policy of every endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// The place in the order of all, as of the last [`Book::order`].
+    pub(crate) rank: u32,
+    pub(crate) id: PolicyId,
+    pub(crate) tier: TierSlot,
+    /// For no direction if the policy says nothing.
+    pub(crate) types: Types,
 }
 
 impl Book {
@@ -80,11 +95,15 @@ impl Book {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
-            self.ranks.push(0);
             PolicySlot(u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 policies fit in memory"))
         });
-        let entry = Entry { key: key.clone(), id: id(), saying: None, told: None };
-        self.entries[slot.0 as usize] = Some(entry);
+        let id = id();
+        self.entries[slot.0 as usize] = Some(Entry { key: key.clone(), id, saying: None, told: None });
+        let place = Place { rank: 0, id, tier: TierSlot::default(), types: Types::NONE };
+        match self.places.get_mut(slot.0 as usize) {
+            Some(old) => *old = place,
+            None => self.places.push(place),
+        }
         self.by_key.insert(key.clone(), slot);
         slot
     }
@@ -101,6 +120,9 @@ impl Book {
 
     /// Gives a policy another saying; the one before is handed back.
     pub(crate) fn say(&mut self, slot: PolicySlot, saying: Option<Saying>) -> Option<Saying> {
+        let place = &mut self.places[slot.0 as usize];
+        (place.tier, place.types) =
+            saying.as_ref().map_or((place.tier, Types::NONE), |saying| (saying.tier, saying.types));
         let entry = self.get_mut(slot);
         let before = std::mem::replace(&mut entry.saying, saying);
         let same_order = match (&before, &entry.saying) {
@@ -131,12 +153,13 @@ impl Book {
         self.is_disordered = true;
     }
 
-    /// A policy's place in the order of all, as of the last [`Self::order`].
-    pub(crate) fn rank(&self, slot: PolicySlot) -> u32 {
-        self.ranks[slot.0 as usize]
+    /// Where a policy stands.
+    pub(crate) fn place(&self, slot: PolicySlot) -> Place {
+        self.places[slot.0 as usize]
     }
 
-    /// Gives every policy its rank, if an order changed. Costs a pass over the numbers of all.
+    /// Gives every policy its rank, if an order changed. Costs a pass over the numbers of those from the first
+    /// that changed on.
     pub(crate) fn order(&mut self, tiers: &Tiers) {
         let mut unplaced = std::mem::take(&mut self.unplaced);
         let is_disordered = std::mem::take(&mut self.is_disordered);
@@ -146,19 +169,28 @@ impl Book {
         unplaced.sort_unstable();
         unplaced.dedup();
         let mut ordered = std::mem::take(&mut self.ordered);
-        ordered.retain(|slot| unplaced.binary_search(slot).is_err());
-        unplaced.retain(|slot| self.get(*slot).saying.is_some());
-        if is_disordered || unplaced.len() > 32 {
-            ordered.extend(unplaced);
+        let mut first = 0;
+        if is_disordered || unplaced.len() > FEW {
+            ordered.retain(|slot| unplaced.binary_search(slot).is_err());
+            ordered.extend(unplaced.into_iter().filter(|slot| self.get(*slot).saying.is_some()));
             ordered.sort_unstable_by(|one, other| self.compare(*one, *other, tiers));
         } else {
-            for slot in unplaced {
+            let rank = |slot: &PolicySlot| self.place(*slot).rank as usize;
+            let mut stale: Vec<usize> =
+                unplaced.iter().filter(|slot| ordered.get(rank(slot)) == Some(slot)).map(rank).collect();
+            stale.sort_unstable();
+            first = stale.first().copied().unwrap_or(ordered.len());
+            for at in stale.into_iter().rev() {
+                ordered.remove(at);
+            }
+            for slot in unplaced.into_iter().filter(|slot| self.get(*slot).saying.is_some()) {
                 let at = ordered.partition_point(|other| self.compare(*other, slot, tiers).is_lt());
                 ordered.insert(at, slot);
+                first = first.min(at);
             }
         }
-        for (rank, slot) in (0u32..).zip(&ordered) {
-            self.ranks[slot.0 as usize] = rank;
+        for (rank, slot) in (0u32..).zip(&ordered).skip(first) {
+            self.places[slot.0 as usize].rank = rank;
         }
         self.ordered = ordered;
     }

@@ -26,6 +26,8 @@ pub(crate) struct Types {
 impl Types {
     /// For both.
     pub(crate) const BOTH: Self = Self { ingress: true, egress: true };
+    /// For neither.
+    pub(crate) const NONE: Self = Self { ingress: false, egress: false };
 
     /// What `spec.types` says, or what the rules suggest.
     ///

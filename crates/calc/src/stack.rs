@@ -6,10 +6,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tortie_api::policy::Direction;
 use tortie_dataplane::policy::{PolicyId, Stack, StackTier};
 
-use crate::book::{Book, PolicySlot, Saying};
+use crate::book::{Book, Place};
 use crate::expression::ExpressionId;
 use crate::selection::Selection;
-use crate::tier::{TierSlot, Tiers};
+use crate::tier::Tiers;
 
 /// Stacks in use.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Stacks {
         let tiers = match self.tiers.get(matched) {
             Some(tiers) => tiers.clone(),
             None => {
-                let tiers = [Direction::Ingress, Direction::Egress].map(|way| tiers(matched, way, sources));
+                let tiers = tiers(matched, sources);
                 self.tiers.insert(matched.into(), tiers.clone());
                 tiers
             }
@@ -64,23 +64,21 @@ impl Stacks {
     }
 }
 
-fn tiers(matched: &[ExpressionId], direction: Direction, sources: &Sources<'_>) -> Box<[StackTier]> {
+/// The tiers of both directions, in one pass over the policies.
+fn tiers(matched: &[ExpressionId], sources: &Sources<'_>) -> [Box<[StackTier]>; 2] {
     let Sources { book, tiers, selection } = sources;
     let policies = matched.iter().filter_map(|id| selection.get(*id)).flat_map(|entry| &entry.policies);
-    let mut ordered: Vec<(u32, PolicySlot)> = policies
-        .filter(|slot| book.get(**slot).saying.as_ref().is_some_and(|saying| saying.types.has(direction)))
-        .map(|slot| (book.rank(*slot), *slot))
-        .collect();
-    ordered.sort_unstable();
-    let tier_of = |slot: PolicySlot| book.get(slot).saying.as_ref().map(|Saying { tier, .. }| *tier);
-    ordered
-        .chunk_by(|(_, one), (_, other)| tier_of(*one) == tier_of(*other))
-        .filter_map(|chunk| {
-            let tier: TierSlot = tier_of(chunk.first()?.1)?;
-            Some(StackTier {
-                policies: chunk.iter().map(|(_, slot)| book.get(*slot).id).collect(),
-                end: tiers.get(tier).end,
-            })
-        })
-        .collect()
+    let mut places: Vec<Place> = policies.map(|slot| book.place(*slot)).collect();
+    // The policies of one selector nearly always come in order: a stable sort finds that out.
+    places.sort_by_key(|place| place.rank);
+    let mut chosen: Vec<&Place> = Vec::with_capacity(places.len());
+    [Direction::Ingress, Direction::Egress].map(|direction| {
+        chosen.clear();
+        chosen.extend(places.iter().filter(|place| place.types.has(direction)));
+        let tier = |chunk: &[&Place]| {
+            let policies = chunk.iter().map(|place| place.id).collect();
+            Some(StackTier { policies, end: tiers.get(chunk.first()?.tier).end })
+        };
+        chosen.chunk_by(|one, other| one.tier == other.tier).filter_map(tier).collect()
+    })
 }

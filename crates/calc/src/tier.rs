@@ -14,7 +14,7 @@ use tortie_api::policy::{Action, TierSpec};
 use tortie_dataplane::policy::TierEnd;
 
 /// A tier by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TierSlot(u32);
 
 /// A tier that exists, or that a policy names.
