@@ -25,7 +25,7 @@ use crate::inheritance::GroupId;
 use crate::label::LabelList;
 use crate::members::ListId;
 use crate::parse;
-use crate::symbol::Symbol;
+use crate::symbol::{Symbol, fold, spread};
 
 /// The label that holds an endpoint's orchestrator.
 const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
@@ -81,6 +81,8 @@ pub(crate) struct Item {
     pub(crate) group: GroupId,
     /// What its prefixes have been told to be in.
     pub(crate) list: ListId,
+    /// Of its name.
+    hash: u32,
     /// Whether its labels changed since the list was worked out.
     pub(crate) dirty: bool,
 }
@@ -107,6 +109,7 @@ impl Item {
             ports,
             group,
             list: ListId::EMPTY,
+            hash: key.hash,
             dirty: false,
         }
     }
@@ -127,11 +130,6 @@ impl Item {
             && self.name.starts_with(key.namespace)
             && self.name.ends_with(key.name)
     }
-
-    fn hash(&self) -> u64 {
-        let (namespace, name) = self.name.split_once('/').unwrap_or(("", &self.name));
-        Name { kind: self.kind, namespace, name }.hash()
-    }
 }
 
 /// An item's identity, borrowed.
@@ -140,20 +138,22 @@ pub(crate) struct Name<'a> {
     pub(crate) kind: Kind,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
+    hash: u32,
 }
 
 impl<'a> Name<'a> {
-    /// From a key.
-    pub(crate) fn of(key: &'a ResourceKey) -> Self {
-        Self { kind: key.kind, namespace: &key.namespace, name: &key.name }
+    /// Of an object of a kind; the namespace is empty for one of cluster scope.
+    pub(crate) fn new(kind: Kind, namespace: &'a str, name: &'a str) -> Self {
+        let mut hasher = FxHasher::default();
+        hasher.write(name.as_bytes());
+        hasher.write(namespace.as_bytes());
+        hasher.write_u8(kind as u8);
+        Self { kind, namespace, name, hash: fold(hasher.finish()) }
     }
 
-    fn hash(&self) -> u64 {
-        let mut hasher = FxHasher::default();
-        hasher.write(self.name.as_bytes());
-        hasher.write(self.namespace.as_bytes());
-        hasher.write_u8(self.kind as u8);
-        hasher.finish()
+    /// From a key.
+    pub(crate) fn of(key: &'a ResourceKey) -> Self {
+        Self::new(key.kind, &key.namespace, &key.name)
     }
 }
 
@@ -161,7 +161,7 @@ impl<'a> Name<'a> {
 #[derive(Default)]
 pub(crate) struct Items {
     /// The numbers, with what their names hash to: a table that grows reads no names.
-    by_name: HashTable<(u32, u64)>,
+    by_name: HashTable<(u32, u32)>,
     entries: Vec<Option<Item>>,
     free: Vec<u32>,
 }
@@ -169,10 +169,10 @@ pub(crate) struct Items {
 impl Items {
     /// The number of an item.
     pub(crate) fn find(&self, key: Name<'_>) -> Option<u32> {
-        let hash = key.hash();
-        let is =
-            |(index, other): &(u32, u64)| *other == hash && self.get(*index).is_some_and(|item| item.is(key));
-        self.by_name.find(hash, is).map(|(index, _)| *index)
+        let is = |(index, hash): &(u32, u32)| {
+            *hash == key.hash && self.get(*index).is_some_and(|item| item.is(key))
+        };
+        self.by_name.find(spread(key.hash), is).map(|(index, _)| *index)
     }
 
     /// A number for an item to come.
@@ -185,15 +185,15 @@ impl Items {
 
     /// Puts an item that isn't there yet under a reserved number.
     pub(crate) fn insert(&mut self, index: u32, item: Item) {
-        let hash = item.hash();
+        let hash = item.hash;
         self.entries[index as usize] = Some(item);
-        self.by_name.insert_unique(hash, (index, hash), |(_, hash)| *hash);
+        self.by_name.insert_unique(spread(hash), (index, hash), |(_, hash)| spread(*hash));
     }
 
     /// Takes an item out.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Item> {
         let item = self.entries.get_mut(index as usize)?.take()?;
-        if let Ok(occupied) = self.by_name.find_entry(item.hash(), |(other, _)| *other == index) {
+        if let Ok(occupied) = self.by_name.find_entry(spread(item.hash), |(other, _)| *other == index) {
             occupied.remove();
         }
         self.free.push(index);
@@ -263,7 +263,7 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(Some(Self {
-            key: Name { kind: Kind::WorkloadEndpoint, namespace, name: &endpoint.metadata.name },
+            key: Name::new(Kind::WorkloadEndpoint, namespace, &endpoint.metadata.name),
             labels: &endpoint.metadata.labels,
             is_workload: true,
             forced: [
@@ -288,7 +288,7 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(Self {
-            key: Name { kind: Kind::HostEndpoint, namespace: "", name: &endpoint.metadata.name },
+            key: Name::new(Kind::HostEndpoint, "", &endpoint.metadata.name),
             labels: &endpoint.metadata.labels,
             is_workload: false,
             forced: [None; 3],
@@ -303,7 +303,7 @@ impl<'a> Reading<'a> {
         let NetworkSetSpec { nets } = &set.spec;
         let namespace = &*set.metadata.namespace;
         Ok(Self {
-            key: Name { kind: Kind::NetworkSet, namespace, name: &set.metadata.name },
+            key: Name::new(Kind::NetworkSet, namespace, &set.metadata.name),
             labels: &set.metadata.labels,
             is_workload: false,
             forced: [Some((NAMESPACE_LABEL, namespace)), None, None],
@@ -317,7 +317,7 @@ impl<'a> Reading<'a> {
     pub(crate) fn global_set(set: &'a GlobalNetworkSet) -> Result<Self, Fault> {
         let GlobalNetworkSetSpec { nets } = &set.spec;
         Ok(Self {
-            key: Name { kind: Kind::GlobalNetworkSet, namespace: "", name: &set.metadata.name },
+            key: Name::new(Kind::GlobalNetworkSet, "", &set.metadata.name),
             labels: &set.metadata.labels,
             is_workload: false,
             forced: [None; 3],

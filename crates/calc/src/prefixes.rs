@@ -240,10 +240,15 @@ impl<A: Bits> Tree<A> {
 
     fn refresh(&mut self, lists: &mut Lists, mut tell: impl FnMut((A, u8), ListId, &Lists)) {
         let mut dirty = std::mem::take(&mut self.dirty);
+        let mut gone = Vec::new();
+        if dirty.len() > self.nodes.len() / 4 {
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            self.refresh_range(all, Vec::new(), lists, &mut gone, &mut tell);
+            dirty.clear();
+        }
         dirty.sort_unstable();
         dirty.dedup();
         let mut done = None;
-        let mut gone = Vec::new();
         for prefix in dirty {
             if done.is_some_and(|done| prefix.0 <= done) {
                 continue;
@@ -255,7 +260,9 @@ impl<A: Bits> Tree<A> {
                 let inherited = if node.is_gone() { around } else { node.effective };
                 if prefix.1 < A::WIDTH {
                     done = Some(prefix.0.last(prefix.1));
-                    self.refresh_within(prefix, inherited, lists, &mut gone, &mut tell);
+                    let last = prefix.0.last(prefix.1);
+                    let within = (Bound::Excluded(prefix), Bound::Included((last, A::WIDTH)));
+                    self.refresh_range(within, vec![(last, inherited)], lists, &mut gone, &mut tell);
                 }
             }
             if self.nodes.get(&prefix).is_some_and(Node::is_gone) {
@@ -267,19 +274,17 @@ impl<A: Bits> Tree<A> {
         }
     }
 
-    /// Works out all that lies within a prefix which changed, in one pass.
-    fn refresh_within(
+    /// Works all of a range out in one pass. What is around it comes as the last addresses and the effective lists
+    /// of the prefixes, the widest first.
+    fn refresh_range(
         &mut self,
-        prefix: (A, u8),
-        inherited: ListId,
+        range: (Bound<(A, u8)>, Bound<(A, u8)>),
+        mut around: Vec<(A, ListId)>,
         lists: &mut Lists,
         gone: &mut Vec<(A, u8)>,
         tell: &mut impl FnMut((A, u8), ListId, &Lists),
     ) {
-        let last = prefix.0.last(prefix.1);
-        let mut around = vec![(last, inherited)];
-        let within = (Bound::Excluded(prefix), Bound::Included((last, A::WIDTH)));
-        for (inner, node) in self.nodes.range_mut(within) {
+        for (inner, node) in self.nodes.range_mut(range) {
             while around.last().is_some_and(|(last, _)| *last < inner.0) {
                 around.pop();
             }

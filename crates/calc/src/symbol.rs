@@ -25,12 +25,24 @@ pub(crate) struct Symbols {
 struct Entry {
     text: Box<str>,
     holders: u32,
+    /// Of the text, so that a table that grows reads no texts.
+    hash: u32,
 }
 
-fn hash(text: &str) -> u64 {
+fn hash(text: &str) -> u32 {
     let mut hasher = FxHasher::default();
     hasher.write(text.as_bytes());
-    hasher.finish()
+    fold(hasher.finish())
+}
+
+/// The half of a hash that is kept.
+pub(crate) fn fold(hash: u64) -> u32 {
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// A hash for a table from the half that was kept: it is told by the upper bits, too.
+pub(crate) fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Whether two texts are equal. Most are short, and for those a call costs more than comparing.
@@ -53,9 +65,12 @@ fn same(one: &str, other: &str) -> bool {
 impl Symbols {
     /// The text's symbol, held once more.
     pub(crate) fn acquire(&mut self, text: &str) -> Symbol {
+        let hash = hash(text);
         let Self { table, entries, free } = self;
-        let hash_of = hash(text);
-        let found = table.find(hash_of, |index| same(&entries[*index as usize].text, text));
+        let found = table.find(spread(hash), |index| {
+            let entry = &entries[*index as usize];
+            entry.hash == hash && same(&entry.text, text)
+        });
         let index = match found {
             Some(index) => *index,
             None => {
@@ -63,8 +78,8 @@ impl Symbols {
                     entries.push(Entry::default());
                     u32::try_from(entries.len() - 1).expect("fewer than 2^32 texts fit in memory")
                 });
-                entries[index as usize].text = text.into();
-                table.insert_unique(hash_of, index, |index| hash(&entries[*index as usize].text));
+                entries[index as usize] = Entry { text: text.into(), holders: 0, hash };
+                table.insert_unique(spread(hash), index, |index| spread(entries[*index as usize].hash));
                 index
             }
         };
@@ -84,7 +99,7 @@ impl Symbols {
         debug_assert!(entry.holders > 0, "a symbol is released as often as it was acquired");
         entry.holders -= 1;
         if entry.holders == 0 {
-            if let Ok(occupied) = table.find_entry(hash(&entry.text), |index| *index == symbol.0) {
+            if let Ok(occupied) = table.find_entry(spread(entry.hash), |index| *index == symbol.0) {
                 occupied.remove();
             }
             entry.text = Box::default();

@@ -104,16 +104,22 @@ pub(crate) fn compare_orders(one: f64, other: f64) -> Ordering {
 
 /// Which of two policies of equal order goes first: by the text `name/namespace/kind`.
 pub(crate) fn compare_keys(one: &ResourceKey, other: &ResourceKey) -> Ordering {
-    fn bytes(key: &ResourceKey) -> impl Iterator<Item = u8> {
-        let ResourceKey { kind, namespace, name } = key;
-        let rest =
-            b"/".iter().chain(namespace.as_bytes()).chain(b"/").chain(kind.qualified_name().as_bytes());
-        name.as_bytes().iter().chain(rest).copied()
-    }
-    let shared = one.name.len().min(other.name.len());
-    match one.name.as_bytes()[..shared].cmp(&other.name.as_bytes()[..shared]) {
-        Ordering::Equal => bytes(one).cmp(bytes(other)),
-        decided => decided,
+    let kinds = || one.kind.qualified_name().cmp(other.kind.qualified_name());
+    compare_parts(&one.name, &other.name)
+        .or_else(|| compare_parts(&one.namespace, &other.namespace))
+        .unwrap_or_else(kinds)
+}
+
+/// How texts compare that begin with these parts and go on with a `/`; none if the parts are equal.
+fn compare_parts(one: &str, other: &str) -> Option<Ordering> {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let shared = one.len().min(other.len());
+    let next = |part: &[u8]| part.get(shared).copied().unwrap_or(b'/');
+    match one[..shared].cmp(&other[..shared]) {
+        Ordering::Equal if one.len() == other.len() => None,
+        // No name has a slash in it.
+        Ordering::Equal => Some(next(one).cmp(&next(other))),
+        decided => Some(decided),
     }
 }
 
@@ -129,6 +135,16 @@ mod tests {
         assert_eq!(compare_keys(&key("a-b"), &key("a")), Ordering::Less);
         assert_eq!(compare_keys(&key("a"), &key("a0")), Ordering::Less);
         assert_eq!(compare_keys(&key("a"), &key("a")), Ordering::Equal);
+    }
+
+    #[test]
+    fn of_equal_names_the_namespace_decides_and_then_the_kind() {
+        let key = |kind, namespace| ResourceKey::namespaced(kind, namespace, "a");
+        let (calico, kubernetes) = (Kind::NetworkPolicy, Kind::KubernetesNetworkPolicy);
+        assert_eq!(compare_keys(&key(calico, "b-c"), &key(calico, "b")), Ordering::Less);
+        assert_eq!(compare_keys(&key(calico, "b"), &key(calico, "bc")), Ordering::Less);
+        let by_kind = calico.qualified_name().cmp(kubernetes.qualified_name());
+        assert_eq!(compare_keys(&key(calico, "b"), &key(kubernetes, "b")), by_kind);
     }
 
     #[test]
