@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tortie_api::policy::Direction;
 use tortie_dataplane::policy::{PolicyId, Stack, StackTier};
 
-use crate::book::{Book, Place};
+use crate::book::{Book, Place, PolicySlot};
 use crate::expression::ExpressionId;
 use crate::selection::Selection;
 use crate::tier::Tiers;
@@ -67,9 +67,12 @@ impl Stacks {
 /// The tiers of both directions, in one pass over the policies.
 fn tiers(matched: &[ExpressionId], sources: &Sources<'_>) -> [Box<[StackTier]>; 2] {
     let Sources { book, tiers, selection } = sources;
-    let policies = matched.iter().filter_map(|id| selection.get(*id)).flat_map(|entry| &entry.policies);
-    let mut places: Vec<Place> = policies.map(|slot| book.place(*slot)).collect();
-    // The policies of one selector nearly always come in order: a stable sort finds that out.
+    let mut picking: Vec<&[PolicySlot]> =
+        matched.iter().filter_map(|id| selection.get(*id)).map(|entry| entry.policies.as_slice()).collect();
+    // The policies of one selector nearly always come in order: a stable sort finds that out, of the longest first.
+    picking.sort_by_key(|policies| std::cmp::Reverse(policies.len()));
+    let mut places: Vec<Place> = Vec::with_capacity(picking.iter().map(|policies| policies.len()).sum());
+    places.extend(picking.into_iter().flatten().map(|slot| book.place(*slot)));
     places.sort_by_key(|place| place.rank);
     let mut chosen: Vec<&Place> = Vec::with_capacity(places.len());
     [Direction::Ingress, Direction::Egress].map(|direction| {
