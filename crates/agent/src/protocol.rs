@@ -41,6 +41,13 @@ pub enum Question {
         /// ICMP's type and code.
         icmp: Option<(u8, u8)>,
     },
+    /// A policy as the agent's hops hold it.
+    Trace {
+        /// Its kind, `NetworkPolicy` and so on.
+        kind: String,
+        /// `namespace/name` or `name`.
+        name: String,
+    },
     /// Answer when all that the agent has heard of by now is in force. The store may hold more already.
     Settle,
 }
@@ -69,6 +76,22 @@ pub struct TableVerdict {
     pub ingress: Option<SideVerdict>,
 }
 
+/// What one hop on a policy's way into the kernel holds of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The crate.
+    pub at: String,
+    /// A line for each thing; as its type prints itself, which is for people who know the code.
+    pub holds: Vec<String>,
+}
+
+impl Hop {
+    /// A hop.
+    pub fn new(at: &str, holds: Vec<String>) -> Self {
+        Self { at: at.to_owned(), holds }
+    }
+}
+
 /// What the agent answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,6 +100,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// To [`Question::Judge`].
     Verdict(Box<TableVerdict>),
+    /// To [`Question::Trace`].
+    Trace(Vec<Hop>),
     /// To [`Question::Settle`].
     Settled,
     /// It can't be answered.

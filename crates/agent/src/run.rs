@@ -6,6 +6,7 @@
 mod configured;
 mod pods;
 mod report;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -297,6 +298,7 @@ impl Agent<'_> {
                     };
                     answer.give(Reply::Verdict(Box::new(self.judge(source, destination, protocol, detail))));
                 }
+                Question::Trace { kind, name } => answer.give(Reply::Trace(self.trace(&kind, &name))),
                 Question::Settle => self.wait(answer),
             },
         }

@@ -12,6 +12,7 @@ pub mod input;
 mod replace;
 mod selector;
 mod status;
+mod trace;
 mod validate;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ pub enum Command {
     Selector(selector::Arguments),
     /// Shows what the agent of this machine holds, and what its rules counted.
     Status(status::Arguments),
+    /// Shows what each hop from the store to the kernel makes of a policy.
+    Trace(trace::Arguments),
     /// Says everything that is wrong with files of objects. No store is needed.
     Validate(validate::Arguments),
 }
@@ -66,6 +69,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
             Self::Status(arguments) => status::run(arguments),
+            Self::Trace(arguments) => trace::run(arguments),
             Self::Validate(arguments) => validate::run(arguments),
         }
     }

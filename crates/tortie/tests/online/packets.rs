@@ -78,3 +78,47 @@ fn an_agent_that_is_killed_leaves_its_policy_and_comes_back_to_it() {
     both("with the next agent");
     drop(listeners);
 }
+
+#[test]
+fn trace_shows_a_policy_at_every_hop_from_the_store_to_the_kernels_counters() {
+    let mut machine = Machine::new("trace");
+    machine.add("web");
+    let address = machine.add("db");
+    machine.apply(
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: db-in, namespace: shop}\n\
+         spec: {ingress: [{action: Deny, protocol: TCP, destination: {ports: [5432]}}]}\n---\n\
+         apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: elsewhere}\n\
+         spec: {selector: has(elsewhere), ingress: [{action: Deny}]}\n",
+    );
+    machine.status_when(|status| status["policies"].to_string().contains("shop/db-in"));
+    assert!(!connects(&machine.inside("web"), format!("{address}:5432").parse().unwrap()));
+    let hops = |name: &str| -> Vec<(String, String)> {
+        let output = machine.run(&["trace", "policy", name, "-o", "json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let hops: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        hops.iter().map(|hop| (hop["at"].as_str().unwrap().to_owned(), hop["holds"].to_string())).collect()
+    };
+    let traced = hops("shop/db-in");
+    let expected = [
+        ("store", "networkpolicies/shop/db-in at revision"),
+        ("api", "NetworkPolicy(shop/db-in)"),
+        ("calc", "action: Deny"),
+        ("agent", "in force: true"),
+        ("classify", "eth0 ingress: 1 of the 2 that are asked in order"),
+        ("nft", "verdicts by its rules"),
+        ("kernel", "ingress rule 0: "),
+    ];
+    assert_eq!(traced.len(), expected.len(), "{traced:#?}");
+    for ((at, holds), (wanted, contains)) in traced.iter().zip(expected) {
+        assert!(at == wanted && holds.contains(contains), "{wanted}, {contains:?}: {traced:#?}");
+    }
+    assert!(!traced[6].1.contains("rule 0: 0 packets"), "{traced:#?}");
+    let unused = hops("elsewhere");
+    assert_eq!(unused.len(), 3, "{unused:#?}");
+    assert!(unused[2].1.contains("it selects no workload endpoint of this node"), "{unused:#?}");
+    let text = String::from_utf8(machine.run(&["trace", "policy", "shop/db-in"]).stdout).unwrap();
+    assert!(text.starts_with("1 store      /calico/resources/v3/"), "{text}");
+    let missing = machine.run(&["trace", "policy", "shop/none"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&missing.stderr), "Error: no policy shop/none is stored\n");
+}
