@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -242,8 +242,7 @@ impl<A: Bits> Tree<A> {
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut gone = Vec::new();
         if dirty.len() > self.nodes.len() / 4 {
-            let all = (Bound::Unbounded, Bound::Unbounded);
-            self.refresh_range(all, Vec::new(), lists, &mut gone, &mut tell);
+            self.refresh_range(.., Vec::new(), lists, &mut gone, &mut tell);
             dirty.clear();
         }
         dirty.sort_unstable();
@@ -278,7 +277,7 @@ impl<A: Bits> Tree<A> {
     /// of the prefixes, the widest first.
     fn refresh_range(
         &mut self,
-        range: (Bound<(A, u8)>, Bound<(A, u8)>),
+        range: impl RangeBounds<(A, u8)>,
         mut around: Vec<(A, ListId)>,
         lists: &mut Lists,
         gone: &mut Vec<(A, u8)>,
