@@ -154,6 +154,40 @@ fn a_narrow_key_in_the_place_of_a_wide_one_is_another_stack() {
 }
 
 #[test]
+fn an_address_that_leaves_its_class_meanwhile_is_never_judged_by_what_stays_behind() {
+    // Both sets are one class. Then a policy tells them apart, and allows the first as before: a packet of it may have
+    // looked up the class that they had in common, of which the new verdicts deny what stays.
+    let mut node = mk_node();
+    let mk_set = |name: &str, net: &str, labels: Value| {
+        mk_event(Kind::GlobalNetworkSet, "", name, labels, json!({"nets": [net]}))
+    };
+    let mk_allow = |selector: &str| json!([{"action": "Allow", "protocol": "TCP", "source": {"selector": selector}, "destination": {"ports": [80]}}]);
+    node.apply([
+        mk_set("moves", "192.0.2.1/32", json!({"app": "web", "role": "front"})),
+        mk_set("stays", "192.0.2.2/32", json!({"app": "web"})),
+        mk_policy("p", 10, "name == 'e7'", mk_allow("app == 'web'")),
+    ]);
+    steps(&mut node, []);
+    let packet = Packet {
+        source: "192.0.2.1".parse().unwrap(),
+        destination: "10.65.0.7".parse().unwrap(),
+        protocol: 6,
+        transport: Transport::Ports { source: 40_000, destination: 80 },
+    };
+    node.apply([mk_policy("p", 10, "name == 'e7'", mk_allow("role == 'front'"))]);
+    let mut met = Vec::new();
+    node.commit(|node, before, step| {
+        if step.phase == Phase::Switch {
+            met.extend(node.outcomes_across(before, ("cali7", Direction::Ingress, &packet)));
+        }
+    })
+    .unwrap();
+    assert!(!met.is_empty() && met.iter().all(|outcome| *outcome == Outcome::Allow), "{met:?}");
+    assert_eq!(outcome(&node, "192.0.2.1", 80), Outcome::Allow);
+    assert_eq!(outcome(&node, "192.0.2.2", 80), Outcome::Deny);
+}
+
+#[test]
 fn what_is_more_than_one_transaction_should_take_is_not_made_in_place() {
     let mut node = mk_node();
     // Every class of every endpoint gets an entry that it hadn't.
