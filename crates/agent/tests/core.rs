@@ -136,8 +136,8 @@ fn what_comes_while_a_step_is_carried_out_waits_for_the_commit_that_holds_it() {
     let mut core = mk_installed(now);
     core.on_input(Input::Event(mk_endpoint(1)));
     core.on_input(Input::Wait(Ticket(1)));
-    let Some(Action::Apply(grow)) = core.next(now) else { panic!("no step") };
-    assert_eq!(grow.phase, Phase::Grow);
+    let Some(Action::Apply(first)) = core.next(now) else { panic!("no step") };
+    assert_eq!(first.phase, Phase::Switch);
     // Meanwhile:
     core.on_input(Input::Event(mk_endpoint(2)));
     core.on_input(Input::Wait(Ticket(2)));

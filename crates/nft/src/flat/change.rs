@@ -124,11 +124,12 @@ impl Changes {
     pub fn batches(self, generation: Generation, cutting: Cutting, new: impl Fn() -> Batch) -> Vec<Batch> {
         let Changes { sets, counters, chains, rewritten, elements, dead_chains, dead_counters } = self;
         let mut writer = Writer { done: Vec::new(), batch: new(), cutting, new };
-        for name in counters {
-            writer.batch().add_counter(&Counter { name, packets: 0, bytes: 0 });
-        }
+        // First, because they tell of a generation that was never finished.
         for set in &sets {
             writer.batch().add_set(set);
+        }
+        for name in counters {
+            writer.batch().add_counter(&Counter { name, packets: 0, bytes: 0 });
         }
         for (chain, _) in &chains {
             writer.batch().add_chain(chain);

@@ -249,6 +249,9 @@ impl Flat {
     /// What each path has counted since this process first installed it.
     pub fn counts(&mut self) -> Result<BTreeMap<PathId, Count>> {
         let mut counts = self.carried.clone();
+        if self.ours.is_empty() {
+            return Ok(counts);
+        }
         for counter in self.client.counters(&self.settings.table)? {
             if let Some((path, _)) = path_of_name(&counter.name).filter(|(_, of)| self.ours.contains(of)) {
                 counts.entry(path).or_default().add(&counter);
@@ -324,12 +327,12 @@ impl Flat {
         }
     }
 
-    /// Generations of which there is anything in the kernel, in order.
+    /// Generations of which there is anything in the kernel, in order. Maps are the first that is written and go with the
+    /// rest, so counters, which may be many, needn't be listed.
     fn generations(&mut self) -> Result<BTreeSet<Generation>> {
         let table = self.settings.table.clone();
         let mut names: Vec<String> = self.client.sets(&table)?.into_iter().map(|set| set.name).collect();
         names.extend(self.client.chains(&table)?.into_iter().map(|chain| chain.name));
-        names.extend(self.client.counters(&table)?.into_iter().map(|counter| counter.name));
         Ok(names.iter().filter_map(|name| Generation::of(name)).collect())
     }
 
