@@ -257,6 +257,12 @@ impl Flat {
         let (_, (found, chains, sets)) = self.client.stable("the flat table", |client| {
             Ok((client.table(&table)?, client.chains(&table)?, client.sets(&table)?))
         })?;
+        // Counters that nobody asked for are seen by the number of all objects.
+        let wanted = chains.len() + sets.len() + COUNTERS.len() + self.tables.paths.len();
+        let objects = found.as_ref().map_or(0, |table| table.objects as usize);
+        if self.retired.is_empty() && objects > wanted {
+            drift.surplus(|| format!("{objects} chains, maps and counters instead of {wanted}"));
+        }
         let comment = found.and_then(|table| table.comment).unwrap_or_default();
         if !comment.starts_with(TABLE_COMMENT_PREFIX) {
             drift.missing(|| format!("table {table}"));

@@ -67,7 +67,7 @@ pub struct Flat {
     features: Features,
     pub(super) tables: Tables,
     pub(super) current: Option<Current>,
-    retired: Vec<Retired>,
+    pub(super) retired: Vec<Retired>,
     /// What counters of deleted generations had counted.
     carried: BTreeMap<PathId, Count>,
     /// Generations that this process made: only in them do path ids mean what they mean now.
@@ -89,7 +89,7 @@ pub(super) struct Current {
 }
 
 #[derive(Debug)]
-struct Retired {
+pub(super) struct Retired {
     generation: Generation,
     since: Instant,
 }

@@ -54,6 +54,8 @@ pub struct Table {
     pub comment: Option<String>,
     /// Number that the kernel gave it; it differs after the table was removed and made again.
     pub handle: u64,
+    /// How many chains, sets, maps and counters are in it.
+    pub objects: u32,
     /// Netlink port of the owning socket, with [`NFT_TABLE_F_OWNER`].
     pub owner: Option<u32>,
 }
@@ -67,11 +69,12 @@ impl Table {
 
     pub(crate) fn read(attributes: Attributes<'_>) -> Option<(String, Table)> {
         let mut name = None;
-        let mut table = Table { flags: 0, comment: None, handle: 0, owner: None };
+        let mut table = Table { flags: 0, comment: None, handle: 0, objects: 0, owner: None };
         for attribute in attributes {
             match attribute.kind {
                 NFTA_TABLE_NAME => name = Some(attribute.text().ok()?.to_owned()),
                 NFTA_TABLE_FLAGS => table.flags = attribute.be32().ok()?,
+                NFTA_TABLE_USE => table.objects = attribute.be32().ok()?,
                 NFTA_TABLE_HANDLE => table.handle = attribute.be64().ok()?,
                 NFTA_TABLE_USERDATA => table.comment = userdata::read_comment(attribute.payload),
                 NFTA_TABLE_OWNER => table.owner = Some(attribute.be32().ok()?),
