@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use tortie_agent::core::{Action, Core, Input, Outcome, graph_config};
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
@@ -12,6 +13,7 @@ use tortie_nft::flat::{Flat, Settings};
 use tortie_store::sync::Feed;
 
 use crate::stage::{NODE, Stage, gate_with};
+use crate::streams::Streams;
 
 const ADDRESS: &str = "10.20.0.7";
 /// Set in the process that drives; where its database is.
@@ -86,19 +88,37 @@ fn a_kill_between_any_two_steps_neither_opens_nor_closes_anything() {
     stage.assert_leaks_without_table(pod, ADDRESS);
     assert_eq!(Driver::start(&stage).finish(), ["Install"]);
     let streams = stage.streams(pod, ADDRESS);
+    // A port more is one step; in place of others, between which a packet could slip through, a stack is made anew.
+    let in_place = kill_after_each(&stage, &streams, |port| gate_with(&[port]));
+    assert_eq!(in_place, ["Switch"]);
+    let anew = kill_after_each(&stage, &streams, |port| {
+        let mut gate = gate_with(&[]);
+        let closed = json!({ "action": "Deny", "protocol": "TCP", "destination": { "ports": [port] } });
+        let rules = gate["ingress"].as_array_mut().unwrap();
+        rules.extend([closed, json!({ "action": "Allow", "protocol": "TCP" })]);
+        gate
+    });
+    let anew: Vec<&str> = anew.iter().map(String::as_str).collect();
+    assert!(anew.contains(&"Grow") && anew.ends_with(&["Switch", "Shrink"]), "{anew:?}");
+    streams.stop().assert_clean();
+}
+
+/// Kills agents in the middle of a change of policy: one after no action, one after the first, and so on. Gives the
+/// steps of the whole change.
+fn kill_after_each(stage: &Stage, streams: &Streams, change: impl Fn(u16) -> Value) -> Vec<String> {
     let mut killed_after = Vec::new();
     for actions in 0.. {
         stage.apply("GlobalNetworkPolicy", "", "gate", gate_with(&[]));
-        let mut driver = Driver::start(&stage);
+        let mut driver = Driver::start(stage);
         driver.finish();
-        stage.apply("GlobalNetworkPolicy", "", "gate", gate_with(&[1000 + actions]));
+        stage.apply("GlobalNetworkPolicy", "", "gate", change(1000 + actions));
         driver.order("hear");
         let done: Vec<String> =
             (0..actions).map(|_| driver.order("next")).take_while(|told| told != "nothing").collect();
         drop(driver);
         streams.go_on(5);
         // The next agent makes an end of it.
-        Driver::start(&stage).finish();
+        Driver::start(stage).finish();
         let all = done.len() < usize::from(actions);
         killed_after.push(done);
         if all {
@@ -107,11 +127,9 @@ fn a_kill_between_any_two_steps_neither_opens_nor_closes_anything() {
     }
     streams.go_on(20);
     // The last was killed when all was done; between any two of its steps another one was.
-    let last = killed_after.last().unwrap();
-    let steps: Vec<&str> = last.iter().map(String::as_str).collect();
-    assert!(steps.contains(&"Grow") && steps.ends_with(&["Switch", "Shrink"]), "{killed_after:?}");
+    let last = killed_after.last().unwrap().clone();
     assert_eq!(killed_after.len(), last.len() + 2, "{killed_after:?}");
-    streams.stop().assert_clean();
+    last
 }
 
 #[test]
