@@ -188,6 +188,27 @@ fn an_address_that_leaves_its_class_meanwhile_is_never_judged_by_what_stays_behi
 }
 
 #[test]
+fn a_stack_whose_users_part_is_not_changed_under_any_of_them() {
+    // Three endpoints have one stack; policies of their own part them in one commit.
+    let mut node = Node::new(None);
+    node.apply((0..3).map(mk_endpoint));
+    let standing: Vec<Value> =
+        (0..40).map(|net| mk_allow(&[&format!("172.16.{net}.0/24")], Some(8000))).collect();
+    steps(&mut node, [mk_policy("all", 100, "has(all)", json!(standing))]);
+    let shared = stack_of(&node, "cali0");
+    assert!((1..3).all(|number| stack_of(&node, &format!("cali{number}")) == shared));
+    let own = |number: usize| {
+        let rules = json!([mk_allow(&[&format!("192.0.2.{number}/32")], Some(8000))]);
+        mk_policy(&format!("own{number}"), 10, &format!("name == 'e{number}'"), rules)
+    };
+    let change = steps(&mut node, (0..3).map(own));
+    let written = change.iter().filter(|step| step.phase != Phase::Shrink).flat_map(|step| &step.ops);
+    let in_shared = written.filter(|op| matches!(op, Op::AddEntry(key, _) if key.stack == shared)).count();
+    assert_eq!(in_shared, 0);
+    assert!((0..3).all(|number| stack_of(&node, &format!("cali{number}")) != shared));
+}
+
+#[test]
 fn what_is_more_than_one_transaction_should_take_is_not_made_in_place() {
     let mut node = mk_node();
     // Every class of every endpoint gets an entry that it hadn't.

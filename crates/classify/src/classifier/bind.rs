@@ -22,7 +22,7 @@ use crate::stacks::{StackKey, policies};
 pub(super) struct Bindings {
     /// Stacks that nothing in use becomes.
     pub(super) fresh: Vec<(StackId, StackKey, Compiled)>,
-    /// Stacks in use all of whose endpoints go over to one other: what they become.
+    /// Stacks in use all of whose users go over to one other: what they become.
     pub(super) edits: Vec<(StackId, StackKey, Plan)>,
     /// Stacks that nobody is led to after.
     pub(super) dying: FxHashSet<StackId>,
@@ -89,10 +89,11 @@ impl Classifier {
                 dying.remove(id);
             }
         }
+        let heirs = self.heirs(&sought);
         let mut sources = Sources::new(&self.policies);
         let (mut fresh, mut edits, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, before) in wanted.keys {
-            let heir = before.iter().find_map(|id| {
+        for (place, (key, before)) in wanted.keys.into_iter().enumerate() {
+            let heir = before.iter().filter(|id| heirs.get(id) == Some(&Some(place))).find_map(|id| {
                 let live =
                     self.stacks.get(id).filter(|live| dying.contains(id) && live.key.own == key.own)?;
                 Some((*id, live))
@@ -133,6 +134,29 @@ impl Classifier {
         };
         let rebound = sought.into_iter().map(|(key, sought)| (key, sought.map(bound))).collect();
         Ok(Bindings { fresh, edits, dying, rebound })
+    }
+
+    /// Which wanted stack all users of a stack go over to, if they all go to one: only then may it be changed in place,
+    /// because packets under way are still in it.
+    fn heirs(&self, sought: &BTreeMap<ResourceKey, Option<Sought>>) -> FxHashMap<StackId, Option<usize>> {
+        let mut heirs = FxHashMap::default();
+        for (key, after) in sought {
+            for (side, stacks) in self.bindings.get(key).into_iter().flatten() {
+                let after = after.as_ref().and_then(|after| after.get(side));
+                for (address, id) in stacks {
+                    let found = after.and_then(|found| found.iter().find(|(of, _)| of == address));
+                    let place = match found {
+                        Some((_, Found::Wanted(place))) => Some(*place),
+                        Some((_, Found::Known(_))) | None => None,
+                    };
+                    let heir = heirs.entry(*id).or_insert(place);
+                    if *heir != place {
+                        *heir = None;
+                    }
+                }
+            }
+        }
+        heirs
     }
 
     /// Which stacks the endpoints should have that may have come to others.
