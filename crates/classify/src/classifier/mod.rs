@@ -5,12 +5,12 @@
 //! 2. Switch: addresses and ports to their new classes. Stacks in use can't tell the new classes
 //!    from the old by what is new in them, so this changes no verdict of theirs but where a
 //!    membership that they name has changed.
-//! 3. Grow: new stacks with all their entries.
-//! 4. Switch: endpoints to their new stacks.
+//! 3. Grow: new stacks with all their entries, and entries that come into stacks that are changed in place.
+//! 4. Switch: what else those stacks change ([`crate::edit`]), and endpoints to their new stacks.
 //! 5. Shrink: stacks, classes and counters that nothing leads to any more.
 //!
-//! A membership that only stacks of before name must stay until these are gone: the class keeps
-//! it over the commit, and a [follow-up](Change::follow_up) takes it away.
+//! A small change is one switch. A membership that only stacks of before name must stay until these
+//! are gone: the class keeps it over the commit, and a [follow-up](Change::follow_up) takes it away.
 
 mod bind;
 mod moves;
