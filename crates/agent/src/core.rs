@@ -153,7 +153,7 @@ impl Core {
                 self.counts.events += 1;
                 self.note(&event);
                 self.in_sync |= event == Event::InSync;
-                self.graph.apply(event);
+                self.graph.apply(&event);
                 self.dirty = true;
             }
             Input::Wait(ticket) => self.waiting.push(ticket),

@@ -80,9 +80,9 @@ fn where_it_goes(count: usize, elsewhere: u32) -> anyhow::Result<()> {
     let mut graph = Graph::new(Config { node: NODE.into() });
     let mut classifier = Classifier::new();
     for (key, object) in town::endpoints().iter().chain(&remote(elsewhere)).chain(&standing(count)) {
-        graph.apply(objects::read(key, object)?);
+        graph.apply(&objects::read(key, object)?);
     }
-    graph.apply(Event::InSync);
+    graph.apply(&Event::InSync);
     graph.flush(&mut |update| classifier.apply(update));
     classifier.rebuild()?;
     let (mut calc, mut classify, mut operations) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ fn where_it_goes(count: usize, elsewhere: u32) -> anyhow::Result<()> {
         let (key, object) = opening(port);
         for (coming, event) in [(true, objects::read(&key, &object)?), (false, Event::Delete(key))] {
             let since = Instant::now();
-            graph.apply(event);
+            graph.apply(&event);
             let mut updates = Vec::new();
             graph.flush(&mut |update| updates.push(update));
             let calculated = since.elapsed();

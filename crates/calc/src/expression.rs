@@ -21,7 +21,7 @@ pub(crate) enum Term {
     /// It must be there.
     Present(Symbol),
     /// It must have one of these values.
-    OneOf(Symbol, Box<[Symbol]>),
+    OneOf(Symbol, Box<[Box<str>]>),
 }
 
 impl Term {
@@ -46,18 +46,20 @@ pub(crate) struct Expression {
 
 impl Expression {
     /// Whether the labels match.
-    pub(crate) fn matches(&self, labels: &Effective<'_>, symbols: &Symbols) -> bool {
-        self.program.matches(labels, symbols)
+    pub(crate) fn matches(&self, labels: &Effective<'_>) -> bool {
+        self.program.matches(labels)
     }
 }
 
 enum Program {
     All,
     Present(Symbol),
-    Equal(Symbol, Symbol),
-    NotEqual(Symbol, Symbol),
-    In(Symbol, Box<[Symbol]>),
-    NotIn(Symbol, Box<[Symbol]>),
+    Equal(Symbol, Box<str>),
+    NotEqual(Symbol, Box<str>),
+    /// Sorted.
+    In(Symbol, Box<[Box<str>]>),
+    /// Sorted.
+    NotIn(Symbol, Box<[Box<str>]>),
     Contains(Symbol, Box<str>),
     StartsWith(Symbol, Box<str>),
     EndsWith(Symbol, Box<str>),
@@ -87,18 +89,17 @@ impl Expressions {
         let impossible = restrictions.is_none();
         let mut terms = Vec::new();
         for (label, restriction) in restrictions.unwrap_or_default() {
-            // The program holds the symbols of all texts of the selector.
-            let mut lend = |text: &str| {
-                let symbol = symbols.acquire(text);
+            // The program holds the symbols of all labels that the selector names.
+            let mut key = || {
+                let symbol = symbols.acquire(label);
                 symbols.release(symbol);
                 symbol
             };
             match restriction.must_have_one_of {
                 Some(values) => {
-                    let key = lend(label);
-                    terms.push(Term::OneOf(key, values.into_iter().map(lend).collect()));
+                    terms.push(Term::OneOf(key(), values.into_iter().map(Box::from).collect()));
                 }
-                None if restriction.must_be_present => terms.push(Term::Present(lend(label))),
+                None if restriction.must_be_present => terms.push(Term::Present(key())),
                 None => {}
             }
         }
@@ -166,15 +167,15 @@ impl Program {
             }
             Node::Label(LabelTest { label, test }) => {
                 let key = symbols.acquire(label);
-                let mut values = |values: &ValueSet| {
-                    let mut list: Vec<Symbol> = values.iter().map(|value| symbols.acquire(value)).collect();
+                let values = |values: &ValueSet| {
+                    let mut list: Vec<Box<str>> = values.iter().map(Box::from).collect();
                     list.sort_unstable();
                     list.into()
                 };
                 match test {
                     Test::Present => Self::Present(key),
-                    Test::Equal(value) => Self::Equal(key, symbols.acquire(value)),
-                    Test::NotEqual(value) => Self::NotEqual(key, symbols.acquire(value)),
+                    Test::Equal(value) => Self::Equal(key, value.clone()),
+                    Test::NotEqual(value) => Self::NotEqual(key, value.clone()),
                     Test::Contains(part) => Self::Contains(key, part.clone()),
                     Test::StartsWith(start) => Self::StartsWith(key, start.clone()),
                     Test::EndsWith(end) => Self::EndsWith(key, end.clone()),
@@ -185,25 +186,24 @@ impl Program {
         }
     }
 
-    fn matches(&self, labels: &Effective<'_>, symbols: &Symbols) -> bool {
-        let text = |key: &Symbol| labels.get(*key).map(|value| symbols.text(value));
+    fn matches(&self, labels: &Effective<'_>) -> bool {
+        let text = |key: &Symbol| labels.get(*key);
+        let has = |values: &[Box<str>], value: &str| {
+            values.binary_search_by(|candidate| (**candidate).cmp(value)).is_ok()
+        };
         match self {
             Self::All => true,
-            Self::Present(key) => labels.get(*key).is_some(),
-            Self::Equal(key, value) => labels.get(*key) == Some(*value),
-            Self::NotEqual(key, value) => labels.get(*key) != Some(*value),
-            Self::In(key, values) => {
-                labels.get(*key).is_some_and(|value| values.binary_search(&value).is_ok())
-            }
-            Self::NotIn(key, values) => {
-                labels.get(*key).is_none_or(|value| values.binary_search(&value).is_err())
-            }
+            Self::Present(key) => text(key).is_some(),
+            Self::Equal(key, value) => text(key) == Some(&**value),
+            Self::NotEqual(key, value) => text(key) != Some(&**value),
+            Self::In(key, values) => text(key).is_some_and(|value| has(values, value)),
+            Self::NotIn(key, values) => text(key).is_none_or(|value| !has(values, value)),
             Self::Contains(key, part) => text(key).is_some_and(|value| value.contains(&**part)),
             Self::StartsWith(key, start) => text(key).is_some_and(|value| value.starts_with(&**start)),
             Self::EndsWith(key, end) => text(key).is_some_and(|value| value.ends_with(&**end)),
-            Self::Not(operand) => !operand.matches(labels, symbols),
-            Self::And(operands) => operands.iter().all(|operand| operand.matches(labels, symbols)),
-            Self::Or(operands) => operands.iter().any(|operand| operand.matches(labels, symbols)),
+            Self::Not(operand) => !operand.matches(labels),
+            Self::And(operands) => operands.iter().all(|operand| operand.matches(labels)),
+            Self::Or(operands) => operands.iter().any(|operand| operand.matches(labels)),
         }
     }
 
@@ -211,19 +211,13 @@ impl Program {
         match self {
             Self::All => {}
             Self::Present(key)
+            | Self::Equal(key, _)
+            | Self::NotEqual(key, _)
+            | Self::In(key, _)
+            | Self::NotIn(key, _)
             | Self::Contains(key, _)
             | Self::StartsWith(key, _)
             | Self::EndsWith(key, _) => symbols.release(*key),
-            Self::Equal(key, value) | Self::NotEqual(key, value) => {
-                symbols.release(*key);
-                symbols.release(*value);
-            }
-            Self::In(key, values) | Self::NotIn(key, values) => {
-                symbols.release(*key);
-                for value in values {
-                    symbols.release(*value);
-                }
-            }
             Self::Not(operand) => operand.release(symbols),
             Self::And(operands) | Self::Or(operands) => {
                 for operand in operands {

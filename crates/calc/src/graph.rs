@@ -19,6 +19,7 @@ use tortie_api::event::Event;
 use tortie_api::kind::ResourceKey;
 use tortie_dataplane::policy::{Endpoint, PolicyId, SetId, Update};
 
+use crate::ahead;
 use crate::book::{Book, PolicySlot};
 use crate::compile::{Compiled, Compiler};
 use crate::expression::Expressions;
@@ -112,9 +113,10 @@ impl Graph {
     }
 
     /// Takes several changes in.
-    pub fn apply_batch(&mut self, events: impl IntoIterator<Item = Event>) {
-        for event in events {
-            self.apply(event);
+    pub fn apply_batch(&mut self, events: &[Event]) {
+        for window in events.chunks(ahead::WINDOW) {
+            ahead::read(window);
+            window.iter().for_each(|event| self.apply(event));
         }
     }
 
@@ -134,8 +136,7 @@ impl Graph {
         self.plan_profiles(&mut plan);
 
         let (begun, _) = self.sets.take_changes();
-        let reader =
-            Reader { symbols: &self.symbols, expressions: &self.expressions, inheritance: &self.inheritance };
+        let reader = Reader { expressions: &self.expressions, inheritance: &self.inheritance };
         self.membership.begin(&begun, &self.sets, reader);
         self.membership.refresh(emit);
 
@@ -170,14 +171,14 @@ impl Graph {
                     self.locals.rematch.insert(item);
                 }
             }
-            crate::label::release(&mut self.symbols, &change.before);
+            change.before.release(&mut self.symbols);
         }
     }
 
     /// Which selectors of policies pick which local endpoints.
     fn select(&mut self) {
-        let Self { symbols, expressions, inheritance, membership, selection, locals, .. } = self;
-        let reader = Reader { symbols, expressions, inheritance };
+        let Self { expressions, inheritance, membership, selection, locals, .. } = self;
+        let reader = Reader { expressions, inheritance };
         let fresh = selection.take_fresh();
         if fresh.len() > MANY_SELECTORS {
             locals.rematch.extend(locals.entries.keys());
@@ -187,7 +188,7 @@ impl Graph {
                 for (index, local) in &mut locals.entries {
                     let Some(item) = membership.items.get(*index) else { continue };
                     if !locals.rematch.contains(index)
-                        && expression.matches(&reader.labels(item), symbols)
+                        && expression.matches(&reader.labels(item))
                         && let Err(at) = local.matched.binary_search(&id)
                     {
                         local.matched.insert(at, id);
@@ -205,7 +206,7 @@ impl Graph {
             let labels = reader.labels(item);
             let mut matched = Vec::new();
             selection.index.candidates(&labels, |id| {
-                if expressions.get(id).matches(&labels, symbols) {
+                if expressions.get(id).matches(&labels) {
                     matched.push(id);
                 }
             });
@@ -287,8 +288,7 @@ impl Graph {
         if ended.is_empty() {
             return;
         }
-        let reader =
-            Reader { symbols: &self.symbols, expressions: &self.expressions, inheritance: &self.inheritance };
+        let reader = Reader { expressions: &self.expressions, inheritance: &self.inheritance };
         self.membership.end(&ended, &self.sets, reader);
         self.membership.refresh(emit);
         for set in ended {

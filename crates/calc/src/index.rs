@@ -23,7 +23,7 @@ pub(crate) struct SelectorIndex {
 #[derive(Default)]
 struct KeyEntry {
     present: Posting,
-    values: FxHashMap<Symbol, Posting>,
+    values: FxHashMap<Box<str>, Posting>,
 }
 
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl SelectorIndex {
         for label in labels.iter() {
             if let Some(entry) = self.keys.get(&label.key) {
                 entry.present.filed.iter().copied().for_each(&mut found);
-                if let Some(posting) = entry.values.get(&label.value) {
+                if let Some(posting) = entry.values.get(label.value) {
                     posting.filed.iter().copied().for_each(&mut found);
                 }
             }
@@ -117,7 +117,7 @@ impl SelectorIndex {
             Term::Present(_) => change(&mut entry.present),
             Term::OneOf(_, values) => {
                 for value in values {
-                    change(entry.values.entry(*value).or_default());
+                    change(entry.values.entry(value.clone()).or_default());
                 }
             }
         }

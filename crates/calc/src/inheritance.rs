@@ -9,7 +9,7 @@
 use roaring::RoaringBitmap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::label::{self, Label, LabelList};
+use crate::label::{Collector, Labels};
 use crate::symbol::Symbols;
 
 /// A profile by number: one that exists, or one that an item names.
@@ -25,7 +25,7 @@ pub(crate) struct GroupId(u32);
 pub(crate) struct Group {
     key: GroupKey,
     place: Place,
-    inherited: LabelList,
+    inherited: Labels,
     items: RoaringBitmap,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn write_place(place: &mut Vec<u8>, text: &str) {
 #[derive(Debug, Default)]
 struct GroupKey {
     profiles: Box<[ProfileSlot]>,
-    forced: LabelList,
+    forced: Labels,
 }
 
 impl Group {
@@ -51,8 +51,8 @@ impl Group {
         &self.key.profiles
     }
 
-    /// What the items inherit, sorted by name.
-    pub(crate) fn inherited(&self) -> &[Label] {
+    /// What the items inherit.
+    pub(crate) fn inherited(&self) -> &Labels {
         &self.inherited
     }
 
@@ -74,7 +74,7 @@ pub(crate) struct Inheritance {
 
 #[derive(Default)]
 struct ProfileLabels {
-    labels: LabelList,
+    labels: Labels,
     groups: Vec<GroupId>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct GroupChange {
     /// Which one.
     pub(crate) group: GroupId,
     /// What its items inherited until now. The caller releases it when it is done.
-    pub(crate) before: LabelList,
+    pub(crate) before: Labels,
 }
 
 impl Inheritance {
@@ -100,7 +100,7 @@ impl Inheritance {
         item: u32,
         place: &[u8],
         profiles: Vec<ProfileSlot>,
-        forced: LabelList,
+        forced: Labels,
         symbols: &mut Symbols,
     ) -> GroupId {
         let key = GroupKey { profiles: profiles.into(), forced };
@@ -115,7 +115,7 @@ impl Inheritance {
             }
         }
         let inherited = self.inherit(&key);
-        label::retain(symbols, &inherited);
+        inherited.retain(symbols);
         self.by_place.insert(place.into(), id);
         let items = RoaringBitmap::from_iter([item]);
         self.groups[id.0 as usize] = Group { key, place: place.into(), inherited, items };
@@ -136,8 +136,8 @@ impl Inheritance {
                 labels.groups.retain(|other| *other != id);
             }
         }
-        label::release(symbols, &inherited);
-        label::release(symbols, &key.forced);
+        inherited.release(symbols);
+        key.forced.release(symbols);
         self.dirty.remove(&id);
         self.free.push(id);
     }
@@ -149,13 +149,13 @@ impl Inheritance {
 
     /// Gives a profile other labels; none for a profile that doesn't exist. Takes the hold on
     /// them over.
-    pub(crate) fn set_labels(&mut self, profile: ProfileSlot, labels: LabelList, symbols: &mut Symbols) {
+    pub(crate) fn set_labels(&mut self, profile: ProfileSlot, labels: Labels, symbols: &mut Symbols) {
         let entry = self.profiles.entry(profile).or_default();
         if entry.labels == labels {
-            label::release(symbols, &labels);
+            labels.release(symbols);
         } else {
             let before = std::mem::replace(&mut entry.labels, labels);
-            label::release(symbols, &before);
+            before.release(symbols);
             self.dirty.extend(&entry.groups);
         }
     }
@@ -168,7 +168,7 @@ impl Inheritance {
     /// Drops a profile that no item names and that doesn't exist.
     pub(crate) fn forget(&mut self, profile: ProfileSlot, symbols: &mut Symbols) {
         if let Some(ProfileLabels { labels, groups: _ }) = self.profiles.remove(&profile) {
-            label::release(symbols, &labels);
+            labels.release(symbols);
         }
     }
 
@@ -181,7 +181,7 @@ impl Inheritance {
             let inherited = self.inherit(&self.groups[id.0 as usize].key);
             let group = &mut self.groups[id.0 as usize];
             if group.inherited != inherited {
-                label::retain(symbols, &inherited);
+                inherited.retain(symbols);
                 let before = std::mem::replace(&mut group.inherited, inherited);
                 changes.push(GroupChange { group: id, before });
             }
@@ -189,16 +189,12 @@ impl Inheritance {
         changes
     }
 
-    fn inherit(&self, key: &GroupKey) -> LabelList {
-        let mut labels: Vec<Label> = key.forced.to_vec();
-        for profile in &key.profiles {
-            for candidate in self.profiles.get(profile).map_or(&[][..], |profile| &profile.labels) {
-                if labels.iter().all(|known| known.key != candidate.key) {
-                    labels.push(*candidate);
-                }
-            }
-        }
-        labels.sort_unstable_by_key(|label| label.key);
-        labels.into()
+    /// The symbols aren't held yet.
+    fn inherit(&self, key: &GroupKey) -> Labels {
+        let profiles = key.profiles.iter().filter_map(|profile| self.profiles.get(profile));
+        let mut collector = Collector::default();
+        key.forced.iter().for_each(|label| collector.push_new(label));
+        profiles.flat_map(|profile| profile.labels.iter()).for_each(|label| collector.push_new(label));
+        collector.finish()
     }
 }

@@ -20,7 +20,7 @@ use crate::error::Fault;
 use crate::graph::Graph;
 use crate::inheritance::{GroupId, ProfileSlot, write_place};
 use crate::item::{Item, Name, NamedPort, Profiles as ItemProfiles, Reading as ItemReading};
-use crate::label;
+use crate::label::Labels;
 use crate::local::Local;
 use crate::policy::{self, Reading};
 use crate::profile::{PROFILE_TIER, Rules, Source};
@@ -37,24 +37,24 @@ enum Origin {
 
 impl Graph {
     /// Takes one change in. Tells nothing: see [`Graph::flush`].
-    pub fn apply(&mut self, event: Event) {
+    pub fn apply(&mut self, event: &Event) {
         match event {
             Event::InSync => self.in_sync = true,
-            Event::Upsert(resource) => self.upsert(&resource),
+            Event::Upsert(resource) => self.upsert(resource),
             Event::Delete(key) => {
-                self.problems.remove(&key);
-                self.delete(&key);
+                self.problems.remove(key);
+                self.delete(key);
             }
             Event::Unreadable { key, json, error } => {
                 self.problems.insert(key.clone(), error.as_str().into());
                 if key.kind.is_policy() {
-                    let reading = policy::read_unreadable(&key, json.as_ref(), &error, &mut self.parser);
-                    self.put_policy(&key, reading);
+                    let reading = policy::read_unreadable(key, json.as_ref(), error, &mut self.parser);
+                    self.put_policy(key, reading);
                 } else if key.kind == Kind::Profile {
-                    let denies = Source { labels: Box::default(), rules: Rules::DenyAll };
+                    let denies = Source { labels: Labels::default(), rules: Rules::DenyAll };
                     self.put_profile(&key.name, Some(denies), Origin::Stored);
                 } else {
-                    self.delete(&key);
+                    self.delete(key);
                 }
             }
         }
@@ -362,11 +362,11 @@ impl Graph {
             Origin::Derived => &mut entry.derived,
         };
         let before = std::mem::replace(place, source);
-        let labels: label::LabelList = entry.source().map(|source| source.labels.clone()).unwrap_or_default();
-        label::retain(&mut self.symbols, &labels);
+        let labels: Labels = entry.source().map(|source| source.labels.clone()).unwrap_or_default();
+        labels.retain(&mut self.symbols);
         self.inheritance.set_labels(slot, labels, &mut self.symbols);
         if let Some(Source { labels, rules }) = before {
-            label::release(&mut self.symbols, &labels);
+            labels.release(&mut self.symbols);
             if let Rules::Compiled(compiled) = rules {
                 compiled.release(&mut self.compiler());
             }

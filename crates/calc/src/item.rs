@@ -22,7 +22,7 @@ use tortie_api::set::{GlobalNetworkSet, GlobalNetworkSetSpec, NetworkSet, Networ
 
 use crate::error::Fault;
 use crate::inheritance::GroupId;
-use crate::label::LabelList;
+use crate::label::Labels;
 use crate::members::ListId;
 use crate::parse;
 use crate::symbol::{Symbol, fold, spread};
@@ -75,7 +75,7 @@ pub(crate) struct Item {
     kind: Kind,
     /// `namespace/name`.
     name: Box<str>,
-    pub(crate) own: LabelList,
+    pub(crate) own: Labels,
     pub(crate) prefixes: Prefixes,
     pub(crate) ports: Option<Box<Box<[NamedPort]>>>,
     pub(crate) group: GroupId,
@@ -91,7 +91,7 @@ impl Item {
     /// An item that nobody has looked at yet.
     pub(crate) fn new(
         key: Name<'_>,
-        own: LabelList,
+        own: Labels,
         prefixes: Prefixes,
         ports: Vec<NamedPort>,
         group: GroupId,

@@ -1,86 +1,123 @@
-//! Labels as pairs of symbols, and an item's labels as its own over those that it inherits.
+//! Labels: names as symbols, values as texts, and an item's own over those that it inherits.
+//!
+//! Names are few and asked for by every selector, so they are numbers. Values are many, and most
+//! are of labels that no selector names (hashes of templates, names of pods): they are copied,
+//! nothing else, and compared as texts by whoever asks. Nothing here knows selectors.
 
 use crate::symbol::{Symbol, Symbols};
 
 /// A label: name and value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Label {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Label<'a> {
     /// The name.
     pub(crate) key: Symbol,
     /// The value.
-    pub(crate) value: Symbol,
+    pub(crate) value: &'a str,
 }
 
-/// Labels in the order of their names' symbols, a name once at most.
-pub(crate) type LabelList = Box<[Label]>;
+/// Labels in the order in which they came, a name once at most. Holds the symbols of the names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    heads: Box<[Head]>,
+    /// The values, one after the other.
+    values: Box<str>,
+}
 
-/// Puts lists of labels together.
+/// A name, and where its value begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    key: Symbol,
+    begin: u32,
+}
+
+impl Labels {
+    /// The value of a label.
+    pub(crate) fn get(&self, key: Symbol) -> Option<&str> {
+        let at = self.heads.iter().position(|head| head.key == key)?;
+        Some(self.value(at))
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Label<'_>> {
+        self.heads.iter().enumerate().map(|(at, head)| Label { key: head.key, value: self.value(at) })
+    }
+
+    fn value(&self, at: usize) -> &str {
+        let place = |at: usize| self.heads.get(at).map_or(self.values.len(), |head| head.begin as usize);
+        &self.values[place(at)..place(at + 1)]
+    }
+
+    /// Holds the symbols once more, for a copy.
+    pub(crate) fn retain(&self, symbols: &mut Symbols) {
+        self.heads.iter().for_each(|head| symbols.retain(head.key));
+    }
+
+    /// Gives the symbols back.
+    pub(crate) fn release(&self, symbols: &mut Symbols) {
+        self.heads.iter().for_each(|head| symbols.release(head.key));
+    }
+}
+
+/// Puts labels together.
 #[derive(Default)]
 pub(crate) struct Collector {
-    scratch: Vec<Label>,
+    heads: Vec<Head>,
+    values: String,
 }
 
 impl Collector {
-    /// Acquires the symbols of labels.
+    /// Labels from names and values; acquires the symbols.
     pub(crate) fn acquire<'a>(
         &mut self,
         symbols: &mut Symbols,
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> LabelList {
-        self.scratch.clear();
+    ) -> Labels {
         for (key, value) in labels {
-            self.scratch.push(Label { key: symbols.acquire(key), value: symbols.acquire(value) });
+            self.push(Label { key: symbols.acquire(key), value });
         }
-        self.scratch.sort_unstable_by_key(|label| label.key);
-        self.scratch.as_slice().into()
+        self.finish()
     }
-}
 
-/// Holds the symbols of labels once more.
-pub(crate) fn retain(symbols: &mut Symbols, labels: &[Label]) {
-    for label in labels {
-        symbols.retain(label.key);
-        symbols.retain(label.value);
+    /// Adds a label unless one of its name is there. The symbol isn't acquired.
+    pub(crate) fn push_new(&mut self, label: Label<'_>) {
+        if self.heads.iter().all(|head| head.key != label.key) {
+            self.push(label);
+        }
     }
-}
 
-/// Gives the symbols of labels back.
-pub(crate) fn release(symbols: &mut Symbols, labels: &[Label]) {
-    for label in labels {
-        symbols.release(label.key);
-        symbols.release(label.value);
+    /// What was added.
+    pub(crate) fn finish(&mut self) -> Labels {
+        let labels = Labels { heads: self.heads.as_slice().into(), values: self.values.as_str().into() };
+        self.heads.clear();
+        self.values.clear();
+        labels
     }
-}
 
-/// The value of a label in a sorted list.
-pub(crate) fn find(labels: &[Label], key: Symbol) -> Option<Symbol> {
-    if labels.len() <= 12 {
-        return labels.iter().find(|label| label.key == key).map(|label| label.value);
+    fn push(&mut self, Label { key, value }: Label<'_>) {
+        let begin = u32::try_from(self.values.len()).expect("an object's labels are less than 4 GiB");
+        self.heads.push(Head { key, begin });
+        self.values.push_str(value);
     }
-    let at = labels.binary_search_by_key(&key, |label| label.key).ok()?;
-    labels.get(at).map(|label| label.value)
 }
 
 /// What selectors see of an item.
 #[derive(Clone, Copy)]
 pub(crate) struct Effective<'a> {
     /// Its own labels.
-    pub(crate) own: &'a [Label],
+    pub(crate) own: &'a Labels,
     /// What it has from its place and its profiles, where it has none of its own.
-    pub(crate) inherited: &'a [Label],
+    pub(crate) inherited: &'a Labels,
 }
 
 impl<'a> Effective<'a> {
     /// The value of a label.
-    pub(crate) fn get(&self, key: Symbol) -> Option<Symbol> {
-        find(self.own, key).or_else(|| find(self.inherited, key))
+    pub(crate) fn get(&self, key: Symbol) -> Option<&'a str> {
+        self.own.get(key).or_else(|| self.inherited.get(key))
     }
 
     /// All labels, each name once.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Label> + use<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Label<'a>> + use<'a> {
         let Self { own, inherited } = *self;
-        own.iter()
-            .copied()
-            .chain(inherited.iter().copied().filter(move |label| find(own, label.key).is_none()))
+        own.iter().chain(inherited.iter().filter(move |label| own.get(label.key).is_none()))
     }
 }

@@ -7,6 +7,7 @@
 //! threads. Not here: what a packet meets (`classify`), and what policy means (`analysis`, which
 //! says the same in another way and is never seen from here).
 
+mod ahead;
 mod book;
 mod compile;
 mod enforced;

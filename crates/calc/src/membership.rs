@@ -20,7 +20,7 @@ use crate::expression::{ExpressionId, Expressions};
 use crate::index::SelectorIndex;
 use crate::inheritance::{GroupChange, GroupId, Inheritance};
 use crate::item::{Item, Items, NamedPort};
-use crate::label::{self, Effective};
+use crate::label::{Effective, Label};
 use crate::members::{ListId, Lists};
 use crate::postings::Postings;
 use crate::prefixes::{Owner, Prefixes};
@@ -84,7 +84,6 @@ impl Pick {
 /// What the items' labels are read with.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    pub(crate) symbols: &'a Symbols,
     pub(crate) expressions: &'a Expressions,
     pub(crate) inheritance: &'a Inheritance,
 }
@@ -172,17 +171,13 @@ impl Membership {
                 self.dirty.push(index);
             }
             if !self.postings.is_empty() {
-                let inherits = |labels: &[label::Label]| {
-                    let own = &item.own;
-                    labels
-                        .iter()
-                        .copied()
-                        .filter(|label| label::find(own, label.key).is_none())
-                        .collect::<Vec<_>>()
-                };
-                let (before, after) = (inherits(before), inherits(group.inherited()));
-                before.into_iter().for_each(|label| self.postings.remove(index, label));
-                after.into_iter().for_each(|label| self.postings.insert(index, label));
+                let not_own = |label: &Label<'_>| item.own.get(label.key).is_none();
+                for label in before.iter().filter(not_own) {
+                    self.postings.remove(index, label);
+                }
+                for label in group.inherited().iter().filter(not_own) {
+                    self.postings.insert(index, label);
+                }
             }
         }
     }
@@ -309,7 +304,7 @@ impl Membership {
             let all = candidates.is_none().then(|| 0..self.items.bound());
             for index in candidates.iter().flatten().chain(all.into_iter().flatten()) {
                 let Some(item) = self.items.get(index) else { continue };
-                if item.dirty || !expression.matches(&reader.labels(item), reader.symbols) {
+                if item.dirty || !expression.matches(&reader.labels(item)) {
                     continue;
                 }
                 let shares = item.ports.is_none() || pick.ports.is_empty();
@@ -339,7 +334,7 @@ impl Membership {
         let labels = reader.labels(item);
         buffer.clear();
         selectors.candidates(&labels, |id| {
-            if reader.expressions.get(id).matches(&labels, reader.symbols)
+            if reader.expressions.get(id).matches(&labels)
                 && let Some(pick) = picks.get(&id)
             {
                 pick.members(item.ports(), buffer);
@@ -366,7 +361,7 @@ impl Membership {
 
 /// Gives an item's symbols back.
 fn release(item: &Item, symbols: &mut Symbols) {
-    label::release(symbols, &item.own);
+    item.own.release(symbols);
     for port in item.ports() {
         symbols.release(port.name);
     }

@@ -20,7 +20,21 @@ pub(crate) struct Postings {
 #[derive(Default)]
 struct KeyPostings {
     present: RoaringBitmap,
-    values: FxHashMap<Symbol, RoaringBitmap>,
+    values: FxHashMap<Box<str>, RoaringBitmap>,
+}
+
+impl KeyPostings {
+    fn insert(&mut self, item: u32, value: &str) {
+        self.present.insert(item);
+        match self.values.get_mut(value) {
+            Some(items) => {
+                items.insert(item);
+            }
+            None => {
+                self.values.insert(value.into(), RoaringBitmap::from_iter([item]));
+            }
+        }
+    }
 }
 
 impl Postings {
@@ -30,21 +44,20 @@ impl Postings {
     }
 
     /// Posts an item's label, if such labels are posted.
-    pub(crate) fn insert(&mut self, item: u32, label: Label) {
+    pub(crate) fn insert(&mut self, item: u32, label: Label<'_>) {
         if let Some(entry) = self.keys.get_mut(&label.key) {
-            entry.present.insert(item);
-            entry.values.entry(label.value).or_default().insert(item);
+            entry.insert(item, label.value);
         }
     }
 
     /// Takes an item's label out.
-    pub(crate) fn remove(&mut self, item: u32, label: Label) {
+    pub(crate) fn remove(&mut self, item: u32, label: Label<'_>) {
         if let Some(entry) = self.keys.get_mut(&label.key) {
             entry.present.remove(item);
-            if let Some(items) = entry.values.get_mut(&label.value) {
+            if let Some(items) = entry.values.get_mut(label.value) {
                 items.remove(item);
                 if items.is_empty() {
-                    entry.values.remove(&label.value);
+                    entry.values.remove(label.value);
                 }
             }
         }
@@ -69,8 +82,7 @@ impl Postings {
         for (item, labels) in items {
             for label in labels.iter() {
                 if let Some(entry) = fresh.get_mut(&label.key) {
-                    entry.present.insert(item);
-                    entry.values.entry(label.value).or_default().insert(item);
+                    entry.insert(item, label.value);
                 }
             }
         }

@@ -14,7 +14,7 @@ use tortie_dataplane::policy::{Policy, PolicyId};
 
 use crate::compile::{Compiled, allow_all, deny_all};
 use crate::inheritance::ProfileSlot;
-use crate::label::LabelList;
+use crate::label::Labels;
 
 /// The tier under which profiles are told.
 pub(crate) const PROFILE_TIER: &str = "__PROFILE__";
@@ -26,7 +26,7 @@ pub(crate) const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 #[derive(Debug)]
 pub(crate) struct Source {
     /// The labels that items inherit; holds their symbols.
-    pub(crate) labels: LabelList,
+    pub(crate) labels: Labels,
     /// Its rules.
     pub(crate) rules: Rules,
 }

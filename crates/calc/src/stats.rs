@@ -34,7 +34,7 @@ pub struct Stats {
     pub prefixes: usize,
     /// Different selectors that policies and rules have.
     pub selectors: usize,
-    /// Different texts in labels and selectors.
+    /// Different names of labels, in objects and in selectors, and of ports.
     pub texts: usize,
 }
 

@@ -1,6 +1,6 @@
-//! Texts as numbers: names and values of labels, names of ports.
+//! Texts as numbers: names of labels, names of ports.
 //!
-//! Each text is held once and counted, so that the names of pods that are long gone take no
+//! Each text is held once and counted, so that labels that are long gone take no
 //! room. Whoever keeps a [`Symbol`] has acquired it and releases it; a symbol that nobody holds
 //! is given to another text later. Nothing here knows what the texts mean.
 
@@ -108,7 +108,8 @@ impl Symbols {
     }
 
     /// The text of a symbol that is held.
-    pub(crate) fn text(&self, symbol: Symbol) -> &str {
+    #[cfg(test)]
+    fn text(&self, symbol: Symbol) -> &str {
         &self.entries[symbol.0 as usize].text
     }
 

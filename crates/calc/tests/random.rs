@@ -206,11 +206,11 @@ fn run(seed: u64, edits: usize) {
             if rng.u8(..4) == 0 && !state.is_empty() {
                 let gone = state.keys().nth(rng.usize(..state.len())).unwrap().clone();
                 state.remove(&gone);
-                node.graph.apply(Event::Delete(gone));
+                node.graph.apply(&Event::Delete(gone));
             } else {
                 let event = event(&mut rng);
-                state.insert(key(&event), event.clone());
-                node.graph.apply(event);
+                node.graph.apply(&event);
+                state.insert(key(&event), event);
             }
         }
         node.flush();

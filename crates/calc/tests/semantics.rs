@@ -290,11 +290,11 @@ fn policies_before_connection_tracking_or_translation_are_not_for_workloads() {
 #[test]
 fn nothing_is_told_before_all_that_existed_was_listed() {
     let mut graph = tortie_calc::Graph::new(tortie_calc::Config { node: "n1".into() });
-    graph.apply_batch(cluster());
+    graph.apply_batch(&cluster().into_iter().collect::<Vec<_>>());
     let mut told = 0;
     graph.flush(&mut |_| told += 1);
     assert_eq!(told, 0);
-    graph.apply(Event::InSync);
+    graph.apply(&Event::InSync);
     graph.flush(&mut |_| told += 1);
     assert_eq!(told, 3 + 4, "three endpoints; two namespaces' profiles, two service accounts'");
 }

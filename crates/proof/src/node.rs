@@ -34,14 +34,14 @@ impl Node {
     /// A node that knows nothing yet, in sync with an empty store.
     pub fn new(tamper: Option<Tamper>) -> Self {
         let mut graph = Graph::new(Config { node: NODE.into() });
-        graph.apply(Event::InSync);
+        graph.apply(&Event::InSync);
         Self { graph, classifier: Classifier::new(), tables: Tables::default(), tamper }
     }
 
     /// Takes events; nothing follows before [`Self::commit`].
     pub fn apply(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
-            self.graph.apply(event);
+            self.graph.apply(&event);
         }
     }
 

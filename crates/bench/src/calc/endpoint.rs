@@ -46,11 +46,11 @@ pub fn policy(name: &str, selector: &str) -> anyhow::Result<Event> {
 /// A graph in sync with one local endpoint, given these events.
 pub fn graph(events: impl IntoIterator<Item = anyhow::Result<Event>>) -> anyhow::Result<Graph> {
     let mut graph = Graph::new(Config { node: NODE.into() });
-    graph.apply(local_endpoint()?);
+    graph.apply(&local_endpoint()?);
     for event in events {
-        graph.apply(event?);
+        graph.apply(&event?);
     }
-    graph.apply(Event::InSync);
+    graph.apply(&Event::InSync);
     graph.flush(&mut |_| {});
     Ok(graph)
 }
@@ -68,9 +68,8 @@ pub fn run() -> anyhow::Result<Figures> {
         });
         let mut graph = graph(policies)?;
         let mut told = 0;
-        let events = input.clone();
         let (start, cpu) = (Instant::now(), cpu_seconds());
-        for event in events {
+        for event in &input {
             graph.apply(event);
             graph.flush(&mut |_| told += 1);
         }

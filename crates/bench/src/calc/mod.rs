@@ -146,8 +146,8 @@ fn load(input: &[Event]) -> Loaded {
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let mut graph = Graph::new(Config { node: NODE.into() });
     let mut counter = Counter::default();
-    graph.apply_batch(input.iter().cloned());
-    graph.apply(Event::InSync);
+    graph.apply_batch(input);
+    graph.apply(&Event::InSync);
     graph.flush(&mut |update| counter.take(update));
     let seconds = start.elapsed().as_secs_f64();
     let cpu_seconds = cpu_seconds() - cpu;

@@ -32,7 +32,7 @@ pub fn run() -> anyhow::Result<Figures> {
 fn time(graph: &mut Graph, events: Vec<Event>) -> (f64, usize) {
     let (count, mut told) = (events.len(), 0);
     let start = Instant::now();
-    for event in events {
+    for event in &events {
         graph.apply(event);
         graph.flush(&mut |_| told += 1);
     }

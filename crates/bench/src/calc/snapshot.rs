@@ -206,7 +206,7 @@ fn delete(loaded: &mut Loaded, told: usize) -> anyhow::Result<f64> {
         })
         .collect();
     let start = Instant::now();
-    graph.apply_batch(keys);
+    graph.apply_batch(&keys);
     graph.flush(&mut |update| counter.take(update));
     let seconds = start.elapsed().as_secs_f64();
     expect("policies, profiles and endpoints removed", counter.gone, told)?;

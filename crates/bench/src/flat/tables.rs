@@ -23,22 +23,22 @@ pub fn tables(count: usize) -> anyhow::Result<Tables> {
         [("client", CLIENT, CLIENT_INTERFACE), ("server", SERVER, SERVER_INTERFACE)]
     {
         let labels = json!({"role": name});
-        graph.apply(endpoint(name, labels, NODE, address, interface)?);
+        graph.apply(&endpoint(name, labels, NODE, address, interface)?);
     }
     for (address, app) in remote() {
         let labels = json!({"app": app.to_string()});
-        graph.apply(endpoint(&format!("remote-{address}"), labels, "elsewhere", address, "eth0")?);
+        graph.apply(&endpoint(&format!("remote-{address}"), labels, "elsewhere", address, "eth0")?);
     }
     for (number, five) in rules(count).chunks(PER_POLICY).enumerate() {
-        graph.apply(policy(&format!("in-{number:05}"), "server", "source", five)?);
+        graph.apply(&policy(&format!("in-{number:05}"), "server", "source", five)?);
     }
     for (number, five) in rules(SENDER_RULES).chunks(PER_POLICY).enumerate() {
-        graph.apply(policy(&format!("out-{number:05}"), "client", "destination", five)?);
+        graph.apply(&policy(&format!("out-{number:05}"), "client", "destination", five)?);
     }
     for (name, other, side) in [("server", "client", "source"), ("client", "server", "destination")] {
-        graph.apply(last(name, other, side)?);
+        graph.apply(&last(name, other, side)?);
     }
-    graph.apply(Event::InSync);
+    graph.apply(&Event::InSync);
     let mut classifier = Classifier::new();
     graph.flush(&mut |update| classifier.apply(update));
     Ok(classifier.rebuild()?)

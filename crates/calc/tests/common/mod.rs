@@ -37,13 +37,13 @@ impl Node {
     /// A graph of a node by that name, in sync from the start.
     pub fn new(name: &str) -> Self {
         let mut graph = Graph::new(Config { node: name.into() });
-        graph.apply(Event::InSync);
+        graph.apply(&Event::InSync);
         Self { graph, view: View::default() }
     }
 
     /// Applies changes, flushes, and takes the updates in. Gives them back.
     pub fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Update> {
-        self.graph.apply_batch(events);
+        self.graph.apply_batch(&events.into_iter().collect::<Vec<_>>());
         self.flush()
     }
 
