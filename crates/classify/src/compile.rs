@@ -383,22 +383,23 @@ impl Compiled {
     }
 
     /// The items that a packet of a class can match, in order. Layer 4 isn't looked at.
-    pub fn candidates(&self, members: &[Member]) -> Vec<Place> {
+    pub fn candidates(&self, members: &[Member]) -> Vec<(Place, &Item)> {
         let is_in = |set: &SetId| members.binary_search(&Member::Of(*set)).is_ok();
-        let mut found: Vec<Place> = Vec::with_capacity(self.universal.len() + 8);
-        let fits = |place: &&Place| {
-            self.item(**place)
-                .is_some_and(|item| item.within.iter().all(is_in) && !item.without.iter().any(is_in))
+        let mut found = Vec::with_capacity(self.universal.len() + 8);
+        let fits = |place: &Place| {
+            let item = self.item(*place)?;
+            let fits = item.within.iter().all(is_in) && !item.without.iter().any(is_in);
+            fits.then_some((*place, item))
         };
-        found.extend(self.universal.iter().filter(fits));
+        found.extend(self.universal.iter().filter_map(fits));
         for member in members {
             if let Member::Of(set) = member
                 && let Some(places) = self.by_set.get(set)
             {
-                found.extend(places.iter().filter(fits));
+                found.extend(places.iter().filter_map(fits));
             }
         }
-        found.sort_unstable();
+        found.sort_unstable_by_key(|(place, _)| *place);
         found
     }
 

@@ -43,21 +43,23 @@ impl Table {
             .filter(|id| classes.get(*id).is_some_and(|class| class.family == compiled.family))
             .collect();
         let mut maker = RowMaker::new(compiled, l4, paths);
-        let rows: BTreeMap<ClassId, Row> = touched
+        let of_classes: Vec<(ClassId, usize)> = touched
             .iter()
             .filter_map(|id| classes.get(*id).map(|class| (*id, maker.row(&class.members))))
             .collect();
+        let rows = maker.rows();
         let others: Vec<ClassId> = classes
             .iter()
             .filter(|(id, class)| class.family == compiled.family && !touched.contains(id))
             .map(|(id, _)| id)
             .collect();
-        let base = common_row(&none, &rows, others.len() + 1);
+        let base = common_row(&none, of_classes.iter().map(|(_, row)| &rows[*row]), others.len() + 1);
         let every_class = base != none;
-        let mut entries: BTreeMap<ClassId, Entries> = rows
-            .iter()
-            .map(|(id, row)| (*id, row.beside(&base)))
-            .filter(|(_, entries)| !entries.is_empty())
+        let beside: Vec<Entries> = rows.iter().map(|row| row.beside(&base)).collect();
+        let mut entries: BTreeMap<ClassId, Entries> = of_classes
+            .into_iter()
+            .filter(|(_, row)| !beside[*row].is_empty())
+            .map(|(id, row)| (id, beside[row].clone()))
             .collect();
         if every_class {
             let of_none = none.beside(&base);
@@ -159,14 +161,12 @@ pub fn found(entries: &[(L4Key, Verdict)], l4: L4Key) -> Option<Verdict> {
 }
 
 /// The row that answers for most classes; `others` classes have the row of none.
-fn common_row(none: &Row, rows: &BTreeMap<ClassId, Row>, others: usize) -> Row {
+fn common_row<'r>(none: &Row, rows: impl Iterator<Item = &'r Row>, others: usize) -> Row {
     let mut count = FxHashMap::<&Row, usize>::default();
-    for row in rows.values().filter(|row| *row != none) {
-        *count.entry(row).or_default() += 1;
-    }
+    rows.for_each(|row| *count.entry(row).or_default() += 1);
+    let same_as_none = count.remove(none).unwrap_or(0) + others;
     let cost = |base: &Row| {
         let of_rows: usize = count.iter().map(|(row, times)| row.beside(base).len() * times).sum();
-        let same_as_none = rows.values().filter(|row| *row == none).count() + others;
         of_rows + none.beside(base).len() * same_as_none
     };
     // With few classes it isn't worth a second look, and a base of its own costs lookups.

@@ -129,6 +129,8 @@ pub struct Classifier {
     changed_prefixes: FxHashSet<IpNet>,
     changed_endpoints: FxHashSet<ResourceKey>,
     // What was made of it.
+    /// Whether a commit was begun.
+    committed: bool,
     classes: Classes,
     intervals: Intervals,
     nets: BTreeMap<AddressRange, ClassId>,
@@ -160,6 +162,7 @@ impl Classifier {
             changed_policies: FxHashSet::default(),
             changed_prefixes: FxHashSet::default(),
             changed_endpoints: FxHashSet::default(),
+            committed: false,
             classes: Classes::default(),
             intervals: Intervals::default(),
             nets: BTreeMap::new(),
@@ -221,6 +224,7 @@ impl Classifier {
     /// When the tables outgrow the driver's numbers. What the driver holds is still right for the
     /// state before; [`Self::rebuild`] is due.
     pub fn commit(&mut self) -> Result<Change, Error> {
+        self.committed = true;
         let mut bindings = self.bind()?;
         let cut = self.l4.settle()?;
         let mut moves = Moves::of_ports(&cut);
@@ -332,6 +336,11 @@ impl Classifier {
     /// # Errors
     /// As [`Self::commit`].
     pub fn rebuild(&mut self) -> Result<Tables, Error> {
+        if !self.committed {
+            // There is nothing to forget.
+            self.commit()?;
+            return Ok(self.tables());
+        }
         let mut fresh = Self { paths: self.paths.restart(), ..Self::new() };
         for (id, policy) in &self.policies {
             fresh.apply(Update::Policy { id: *id, policy: Arc::clone(policy) });
@@ -369,6 +378,11 @@ impl Classifier {
     /// All policies and profiles in use.
     pub fn policies(&self) -> impl Iterator<Item = (PolicyId, &Arc<Policy>)> {
         self.policies.iter().map(|(id, policy)| (*id, policy))
+    }
+
+    /// How many rules they have: about as many paths there will be.
+    pub fn rules(&self) -> usize {
+        self.policies.values().map(|policy| policy.ingress.len() + policy.egress.len()).sum()
     }
 
     /// The endpoints of this node.
