@@ -4,14 +4,16 @@
 //! rule's count is the sum over the paths that it is on. A path that goes leaves its last value here.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use tortie_api::kind::{Kind, ResourceKey};
+use tortie_api::kind::Kind;
 use tortie_api::policy::Direction;
 use tortie_classify::Classifier;
 use tortie_dataplane::flat::{Path, PathId, RuleRef};
+use tortie_dataplane::policy::PolicyId;
 use tortie_nft::flat::Count;
 
 /// A rule by name, for people and metrics.
@@ -32,30 +34,47 @@ pub struct RuleName {
 impl RuleName {
     /// The name of a rule that is in force.
     pub fn of(rule: RuleRef, classifier: &Classifier) -> Self {
-        let (policy, direction, index) = match rule {
-            RuleRef::Rule { policy, direction, index } => (Some(policy), direction, i64::from(index)),
-            RuleRef::TierEnd { policy, direction } => (Some(policy), direction, -1),
-            RuleRef::NoProfile { direction } => (None, direction, -1),
-        };
-        let known = policy.and_then(|id| classifier.policy(id));
-        let (kind, name, tier) = match known {
-            Some(policy) => {
-                (policy.key.kind.qualified_name(), policy.key.full_name(), policy.tier.to_string())
-            }
-            None => (Kind::Profile.name(), PROFILES.to_owned(), PROFILES.to_owned()),
-        };
-        Self {
-            kind: kind.to_owned(),
-            policy: name,
-            tier,
-            direction: direction_word(direction).to_owned(),
-            rule: index,
-        }
+        Self::with(rule, policy_of(rule).and_then(|id| PolicyName::of(id, classifier)).as_ref())
     }
 
-    /// Whether it is a rule of this policy.
-    pub fn is_of(&self, key: &ResourceKey) -> bool {
-        self.kind == key.kind.qualified_name() && self.policy == key.full_name()
+    fn with(rule: RuleRef, of: Option<&PolicyName>) -> Self {
+        let (direction, index) = match rule {
+            RuleRef::Rule { policy: _, direction, index } => (direction, i64::from(index)),
+            RuleRef::TierEnd { policy: _, direction } | RuleRef::NoProfile { direction } => (direction, -1),
+        };
+        let (kind, policy, tier) = match of {
+            Some(PolicyName { kind, policy, tier }) => (*kind, policy.clone(), tier.to_string()),
+            None => (Kind::Profile.name(), PROFILES.to_owned(), PROFILES.to_owned()),
+        };
+        let direction = direction_word(direction).to_owned();
+        Self { kind: kind.to_owned(), policy, tier, direction, rule: index }
+    }
+}
+
+/// The policy that a rule is of; none for the end of the profiles.
+const fn policy_of(rule: RuleRef) -> Option<PolicyId> {
+    match rule {
+        RuleRef::Rule { policy, .. } | RuleRef::TierEnd { policy, .. } => Some(policy),
+        RuleRef::NoProfile { .. } => None,
+    }
+}
+
+/// What rules of one policy have in common.
+#[derive(Debug)]
+struct PolicyName {
+    kind: &'static str,
+    policy: String,
+    tier: Arc<str>,
+}
+
+impl PolicyName {
+    fn of(id: PolicyId, classifier: &Classifier) -> Option<Self> {
+        let policy = classifier.policy(id)?;
+        Some(Self {
+            kind: policy.key.kind.qualified_name(),
+            policy: policy.key.full_name(),
+            tier: Arc::clone(&policy.tier),
+        })
     }
 }
 
@@ -73,27 +92,47 @@ pub const fn direction_word(direction: Direction) -> &'static str {
 /// The sums.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    paths: FxHashMap<PathId, Arc<[RuleName]>>,
+    paths: FxHashMap<PathId, Arc<Path>>,
+    /// Policies that paths name, and how often: they may be gone before their paths are.
+    names: FxHashMap<PolicyId, (PolicyName, usize)>,
     past: BTreeMap<RuleName, Count>,
 }
 
 impl Ledger {
-    /// A path came into use.
-    pub fn add_path(&mut self, id: PathId, path: &Path, classifier: &Classifier) {
-        let rules = path.passed.iter().chain([&path.decided]);
-        self.paths.insert(id, rules.map(|rule| RuleName::of(*rule, classifier)).collect());
+    /// A path came into use, or is still.
+    pub fn add_path(&mut self, id: PathId, path: &Arc<Path>, classifier: &Classifier) {
+        if self.paths.insert(id, Arc::clone(path)).is_some() {
+            return;
+        }
+        for policy in rules_of(path).filter_map(policy_of) {
+            match self.names.entry(policy) {
+                Entry::Occupied(mut known) => known.get_mut().1 += 1,
+                Entry::Vacant(new) => {
+                    drop(PolicyName::of(policy, classifier).map(|name| new.insert((name, 1))))
+                }
+            }
+        }
     }
 
     /// A path went out of use, with its last value.
-    pub fn remove_path(&mut self, id: PathId, last: Count) {
-        for rule in self.paths.remove(&id).iter().flat_map(|rules| rules.iter()) {
-            add(self.past.entry(rule.clone()).or_default(), last);
+    pub fn remove_path(&mut self, id: PathId, last: Count, classifier: &Classifier) {
+        let Some(path) = self.paths.remove(&id) else { return };
+        for rule in rules_of(&path) {
+            let name = self.name(rule, classifier);
+            add(self.past.entry(name).or_default(), last);
+            let Some(policy) = policy_of(rule) else { continue };
+            if let Entry::Occupied(mut known) = self.names.entry(policy) {
+                known.get_mut().1 -= 1;
+                if known.get().1 == 0 {
+                    known.remove();
+                }
+            }
         }
     }
 
     /// The rules of a path, the one that decided last.
-    pub fn rules(&self, id: PathId) -> Option<&Arc<[RuleName]>> {
-        self.paths.get(&id)
+    pub fn rules(&self, id: PathId, classifier: &Classifier) -> Option<Vec<RuleName>> {
+        Some(rules_of(self.paths.get(&id)?).map(|rule| self.name(rule, classifier)).collect())
     }
 
     /// Forgets what rules of policies counted that are no more.
@@ -102,16 +141,36 @@ impl Ledger {
     }
 
     /// Each rule's count, given what the paths in use have counted.
-    pub fn totals(&self, live: &BTreeMap<PathId, Count>) -> BTreeMap<RuleName, Count> {
-        let mut totals = self.past.clone();
-        for (id, rules) in &self.paths {
+    pub fn totals(
+        &self,
+        live: &BTreeMap<PathId, Count>,
+        classifier: &Classifier,
+    ) -> BTreeMap<RuleName, Count> {
+        let mut sums = FxHashMap::<RuleRef, Count>::default();
+        for (id, path) in &self.paths {
             let count = live.get(id).copied().unwrap_or_default();
-            for rule in rules.iter() {
-                add(totals.entry(rule.clone()).or_default(), count);
-            }
+            rules_of(path).for_each(|rule| add(sums.entry(rule).or_default(), count));
+        }
+        let mut totals = self.past.clone();
+        for (rule, sum) in sums {
+            add(totals.entry(self.name(rule, classifier)).or_default(), sum);
         }
         totals
     }
+
+    /// A rule's name as it is now, or was when its policy was still there.
+    fn name(&self, rule: RuleRef, classifier: &Classifier) -> RuleName {
+        let Some(policy) = policy_of(rule) else { return RuleName::with(rule, None) };
+        match PolicyName::of(policy, classifier) {
+            Some(name) => RuleName::with(rule, Some(&name)),
+            None => RuleName::with(rule, self.names.get(&policy).map(|(name, _)| name)),
+        }
+    }
+}
+
+/// The rules of a path, the one that decided last.
+fn rules_of(path: &Path) -> impl Iterator<Item = RuleRef> {
+    path.passed.iter().copied().chain([path.decided])
 }
 
 fn add(sum: &mut Count, count: Count) {

@@ -351,7 +351,8 @@ impl Agent<'_> {
         self.driver.install(tables)?;
         self.heap_is_loose = true;
         for id in gone {
-            self.ledger.remove_path(id, counts.get(&id).copied().unwrap_or_default());
+            let last = counts.get(&id).copied().unwrap_or_default();
+            self.ledger.remove_path(id, last, self.core.classifier());
         }
         let sizes = self.core.classifier().sizes();
         tracing::info!(
@@ -372,7 +373,7 @@ impl Agent<'_> {
         }
         let applied = self.driver.apply(step)?;
         for (id, last) in applied.final_counts {
-            self.ledger.remove_path(id, last);
+            self.ledger.remove_path(id, last, self.core.classifier());
         }
         if applied.regenerated {
             tracing::info!("the tables were put in place anew: a map had to grow, or the kernel had drifted");
@@ -402,7 +403,7 @@ impl Agent<'_> {
                 .find(|(_, endpoint)| endpoint.addresses.contains(&own))?;
             let packet = lookup::Packet { own, other, protocol, detail };
             let verdict = lookup::judge(tables, &endpoint.interface, direction, &packet)?;
-            let rules = self.ledger.rules(verdict.path)?;
+            let rules = self.ledger.rules(verdict.path, self.core.classifier())?;
             let (rule, passed) = rules.split_last()?;
             let action = match verdict.outcome {
                 Verdicts::Allow => "allow",

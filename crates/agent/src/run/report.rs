@@ -1,13 +1,13 @@
 //! What the loop says of itself: [`Status`] from the tables, the counters and what was refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tortie_api::kind::Kind;
 use tortie_calc::Effect;
 use tortie_nft::flat::Count;
 
 use super::Agent;
-use crate::ledger::RuleName;
+use crate::ledger::PROFILES;
 use crate::status::{Counted, Done, EndpointStatus, Fault, PolicyStatus, RuleStatus, Sizes, Status};
 
 impl Agent<'_> {
@@ -18,11 +18,23 @@ impl Agent<'_> {
         });
         let drops = self.driver.drops().unwrap_or_default();
         let classifier = self.core.classifier();
-        self.ledger.retain(|rule| {
-            classifier.policies().any(|(_, policy)| rule.is_of(&policy.key))
-                || rule.policy == crate::ledger::PROFILES
-        });
-        let totals = self.ledger.totals(&counts);
+        let mut there: BTreeSet<(&str, String)> = classifier
+            .policies()
+            .map(|(_, policy)| (policy.key.kind.qualified_name(), policy.key.full_name()))
+            .collect();
+        there.insert((Kind::Profile.name(), PROFILES.to_owned()));
+        self.ledger.retain(|rule| there.contains(&(rule.kind.as_str(), rule.policy.clone())));
+        let mut rules = BTreeMap::<(String, String), Vec<RuleStatus>>::new();
+        for total in &self.ledger.totals(&counts, classifier) {
+            let of = (total.0.kind.clone(), total.0.policy.clone());
+            rules.entry(of).or_default().push(RuleStatus::from(total));
+        }
+        let mut policy_status = |kind: &str, name: String, tier: String| PolicyStatus {
+            rules: rules.remove(&(kind.to_owned(), name.clone())).unwrap_or_default(),
+            kind: kind.to_owned(),
+            name,
+            tier,
+        };
         let sizes = classifier.sizes();
         let name = |id: &_| {
             classifier.policy(*id).map(|policy| format!("{}|{}", policy.tier, policy.key.full_name()))
@@ -41,19 +53,12 @@ impl Agent<'_> {
         });
         let mut policies: Vec<PolicyStatus> = classifier
             .policies()
-            .map(|(_, policy)| PolicyStatus {
-                kind: policy.key.kind.qualified_name().to_owned(),
-                name: policy.key.full_name(),
-                tier: policy.tier.to_string(),
-                rules: rules_of(&totals, |rule| rule.is_of(&policy.key)),
+            .map(|(_, policy)| {
+                let key = &policy.key;
+                policy_status(key.kind.qualified_name(), key.full_name(), policy.tier.to_string())
             })
             .collect();
-        policies.push(PolicyStatus {
-            kind: Kind::Profile.name().to_owned(),
-            name: crate::ledger::PROFILES.to_owned(),
-            tier: crate::ledger::PROFILES.to_owned(),
-            rules: rules_of(&totals, |rule| rule.policy == crate::ledger::PROFILES),
-        });
+        policies.push(policy_status(Kind::Profile.name(), PROFILES.to_owned(), PROFILES.to_owned()));
         policies.sort_by(|one, other| {
             (&one.tier, &one.name, &one.kind).cmp(&(&other.tier, &other.name, &other.kind))
         });
@@ -120,8 +125,4 @@ impl Agent<'_> {
         }
         faults
     }
-}
-
-fn rules_of(totals: &BTreeMap<RuleName, Count>, of: impl Fn(&RuleName) -> bool) -> Vec<RuleStatus> {
-    totals.iter().filter(|(rule, _)| of(rule)).map(RuleStatus::from).collect()
 }
