@@ -205,6 +205,16 @@ impl Core {
         }
     }
 
+    /// How many paths [`Self::next`] will probably give to install, if that is the first time: a driver can make their
+    /// counters meanwhile.
+    pub fn expected_paths(&mut self) -> u32 {
+        if !self.in_sync || self.counts.installs > 0 {
+            return 0;
+        }
+        self.flush();
+        u32::try_from(self.classifier.rules()).unwrap_or(0)
+    }
+
     /// How the last action went.
     pub fn on_done(&mut self, now: Instant, outcome: Outcome) {
         let doing = std::mem::replace(&mut self.doing, Doing::Nothing);

@@ -213,7 +213,7 @@ impl Agent<'_> {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.drain(hears);
-            while let Some(action) = self.core.next(Instant::now()) {
+            while let Some(action) = self.next() {
                 self.act(action);
                 // What came meanwhile goes into the next commit, not after it.
                 self.drain(hears);
@@ -234,6 +234,11 @@ impl Agent<'_> {
             }
             self.check();
         }
+    }
+
+    fn next(&mut self) -> Option<Action> {
+        let paths = self.core.expected_paths();
+        self.driver.ahead(paths, || self.core.next(Instant::now()))
     }
 
     /// Reads a part of the table back, when nothing else is to be done. What differs is put right.

@@ -46,6 +46,9 @@ pub enum Error {
         /// The comment that it has.
         found: String,
     },
+    /// Transactions were not sent because one before them was refused; told of only by a fault of ours.
+    #[error("nftables: the rest was not sent, because the kernel refused what stood before it")]
+    Stopped,
     /// Something of ours in the kernel can't be read as what this version writes.
     #[error("nftables: {what}: expected {expected}, found {found}")]
     Unreadable {
@@ -79,7 +82,8 @@ impl Error {
             Error::Unstable { .. }
             | Error::Foreign { .. }
             | Error::Unreadable { .. }
-            | Error::Inexpressible { .. } => None,
+            | Error::Inexpressible { .. }
+            | Error::Stopped => None,
         }
     }
 

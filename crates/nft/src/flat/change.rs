@@ -6,6 +6,7 @@
 
 use super::chains::Filled;
 use super::layout::{Generation, Map, Shape};
+use crate::Result;
 use crate::batch::{Batch, Place};
 use crate::object::{Chain, Counter, Element, Rule, Set, Value};
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::collections::BTreeMap;
 /// Bytes after which a transaction that may be cut is cut: some 2,000 elements, a few milliseconds of the commit
 /// lock.
 pub const CUT_BYTES: usize = 200_000;
+/// Elements of one message, at most.
+pub const AT_ONCE: usize = 500;
 
 /// What identifies an element in its map; the last is false for the end of a range, which the kernel wants before
 /// the start of the next at the same key.
@@ -120,39 +123,38 @@ impl Changes {
         balance
     }
 
-    /// Writes everything, through `new` for each transaction.
-    pub fn batches(self, generation: Generation, cutting: Cutting, new: impl Fn() -> Batch) -> Vec<Batch> {
+    /// Writes everything, in the order of the module's head.
+    pub fn write(self, generation: Generation, writer: &mut Writer<'_>) -> Result<()> {
         let Changes { sets, counters, chains, rewritten, elements, dead_chains, dead_counters } = self;
-        let mut writer = Writer { done: Vec::new(), batch: new(), cutting, new };
         // First, because they tell of a generation that was never finished.
         for set in &sets {
-            writer.batch().add_set(set);
+            writer.batch()?.add_set(set);
         }
         for name in counters {
-            writer.batch().add_counter(&Counter { name, packets: 0, bytes: 0 });
+            writer.batch()?.add_counter(&Counter { name, packets: 0, bytes: 0 });
         }
         for (chain, _) in &chains {
-            writer.batch().add_chain(chain);
+            writer.batch()?.add_chain(chain);
         }
         for (chain, rules) in &chains {
-            write_rules(writer.batch(), chain, rules);
+            write_rules(writer.batch()?, chain, rules);
         }
         for (chain, rules) in &rewritten {
-            let batch = writer.batch();
+            let batch = writer.batch()?;
             batch.flush_chain(&chain.name);
             write_rules(batch, chain, rules);
         }
-        writer.elements(elements, generation);
+        write_elements(elements, generation, writer)?;
         for name in &dead_chains {
-            writer.batch().flush_chain(name);
+            writer.batch()?.flush_chain(name);
         }
         for name in &dead_chains {
-            writer.batch().delete_chain(name);
+            writer.batch()?.delete_chain(name);
         }
         for name in &dead_counters {
-            writer.batch().delete_counter(name);
+            writer.batch()?.delete_counter(name);
         }
-        writer.finish()
+        Ok(())
     }
 }
 
@@ -162,54 +164,72 @@ fn write_rules(batch: &mut Batch, chain: &Chain, rules: &[Rule]) {
     }
 }
 
-struct Writer<N> {
-    done: Vec<Batch>,
-    batch: Batch,
-    cutting: Cutting,
-    new: N,
+/// Elements map by map, some hundred a message; deletions of a message's keys stand before its additions.
+fn write_elements(
+    elements: BTreeMap<ElementKey, Fate>,
+    generation: Generation,
+    writer: &mut Writer<'_>,
+) -> Result<()> {
+    let mut elements = elements.into_iter().peekable();
+    while let Some(map) = elements.peek().map(|((map, ..), _)| *map) {
+        // A range is two elements that the kernel checks against their neighbours: all that is touched goes
+        // before any of it comes, and no cut parts them.
+        let whole = map.shape() == Shape::Interval;
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        while whole || gone.len() + new.len() < AT_ONCE {
+            let Some(((_, key, last, is_start), fate)) = elements.next_if(|((next, ..), _)| *next == map)
+            else {
+                break;
+            };
+            if fate.before == fate.after && !whole {
+                continue;
+            }
+            let element = |value| Element { key: key.clone(), last: last.clone(), is_end: !is_start, value };
+            gone.extend(fate.before.map(&element));
+            new.extend(fate.after.map(&element));
+        }
+        let name = map.name(generation);
+        let batch = writer.batch()?;
+        batch.delete_elements(&name, &gone);
+        batch.add_elements(&name, &new);
+    }
+    Ok(())
 }
 
-impl<N: Fn() -> Batch> Writer<N> {
+/// Cuts what is written into transactions and hands each on as soon as it is whole.
+pub struct Writer<'a> {
+    batch: Batch,
+    cutting: Cutting,
+    new: &'a dyn Fn() -> Batch,
+    hand_on: &'a mut dyn FnMut(Batch) -> Result<()>,
+}
+
+impl<'a> Writer<'a> {
+    /// `new` starts a transaction.
+    pub fn new(
+        cutting: Cutting,
+        new: &'a dyn Fn() -> Batch,
+        hand_on: &'a mut dyn FnMut(Batch) -> Result<()>,
+    ) -> Self {
+        Self { batch: new(), cutting, new, hand_on }
+    }
+
     /// The transaction to write to; a new one if the last is long enough.
-    fn batch(&mut self) -> &mut Batch {
+    ///
+    /// # Errors
+    /// Those of handing on.
+    pub fn batch(&mut self) -> Result<&mut Batch> {
         if self.cutting == Cutting::Allowed && self.batch.len() >= CUT_BYTES {
-            self.done.push(std::mem::replace(&mut self.batch, (self.new)()));
+            (self.hand_on)(std::mem::replace(&mut self.batch, (self.new)()))?;
         }
-        &mut self.batch
+        Ok(&mut self.batch)
     }
 
-    /// Elements map by map, some hundred a message; deletions of a message's keys stand before its additions.
-    fn elements(&mut self, elements: BTreeMap<ElementKey, Fate>, generation: Generation) {
-        const AT_ONCE: usize = 500;
-        let mut elements = elements.into_iter().peekable();
-        while let Some(map) = elements.peek().map(|((map, ..), _)| *map) {
-            // A range is two elements that the kernel checks against their neighbours: all that is touched goes
-            // before any of it comes, and no cut parts them.
-            let whole = map.shape() == Shape::Interval;
-            let (mut gone, mut new) = (Vec::new(), Vec::new());
-            while whole || gone.len() + new.len() < AT_ONCE {
-                let Some(((_, key, last, is_start), fate)) = elements.next_if(|((next, ..), _)| *next == map)
-                else {
-                    break;
-                };
-                if fate.before == fate.after && !whole {
-                    continue;
-                }
-                let element =
-                    |value| Element { key: key.clone(), last: last.clone(), is_end: !is_start, value };
-                gone.extend(fate.before.map(&element));
-                new.extend(fate.after.map(&element));
-            }
-            let name = map.name(generation);
-            let batch = self.batch();
-            batch.delete_elements(&name, &gone);
-            batch.add_elements(&name, &new);
-        }
-    }
-
-    fn finish(mut self) -> Vec<Batch> {
-        self.done.push(self.batch);
-        self.done.retain(|batch| !batch.is_empty());
-        self.done
+    /// Hands on what is left.
+    ///
+    /// # Errors
+    /// Those of handing on.
+    pub fn finish(self) -> Result<()> {
+        if self.batch.is_empty() { Ok(()) } else { (self.hand_on)(self.batch) }
     }
 }

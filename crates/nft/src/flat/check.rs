@@ -8,6 +8,7 @@ use super::chains::{self, COUNTERS, Filled, Lead};
 use super::driver::{Current, Flat};
 use super::keys::{self, Placed, path_name};
 use super::layout::{Generation, Map, Shape};
+use super::whole::Whole;
 use super::{settings::TABLE_COMMENT_PREFIX, stack};
 use crate::Result;
 use crate::object::{Element, Set};
@@ -172,7 +173,10 @@ impl Flat {
                 let placed = part.iter().map(|(address, class)| keys::address(**address, **class)).collect();
                 (placed, last.map_or(Cursor::Rest, |last| Cursor::Addresses(Some(last))))
             }
-            Cursor::Rest => (self.rest(current)?, Cursor::Structure),
+            Cursor::Rest => {
+                let whole = Whole::new(&self.tables, generation);
+                (whole.few(&current.indexes, &current.open)?, Cursor::Structure)
+            }
         };
         self.compare_placed(placed, generation, &mut drift)?;
         *cursor = next;
@@ -183,24 +187,6 @@ impl Flat {
     fn default_of(&self, id: StackId, generation: Generation) -> Option<Placed> {
         let default = self.tables.stacks.get(&id)?.default;
         Some(keys::entry(keys::default_key(id), default, self.logs(default.path), generation))
-    }
-
-    /// Elements of all but verdicts and addresses: few.
-    fn rest(&self, current: &Current) -> Result<Vec<Placed>> {
-        let mut placed = keys::fixed(current.generation);
-        placed.extend(current.open.elements(current.generation));
-        for (range, class) in &self.tables.nets {
-            placed.extend(keys::net(range, *class));
-        }
-        for (matched, class) in &self.tables.l4 {
-            placed.extend(keys::l4(*matched, *class)?);
-        }
-        for (interface, ports) in &self.tables.endpoints {
-            if let Some(index) = current.indexes.get(interface) {
-                placed.extend(keys::endpoint(*index, ports, current.generation));
-            }
-        }
-        Ok(placed)
     }
 
     /// By key; maps of ranges are listed, because a get of a range's bound finds its neighbour too.
@@ -238,14 +224,8 @@ impl Flat {
     fn elements_by_map(&self, current: &Current) -> Result<BTreeMap<Map, BTreeSet<Element>>> {
         let mut by_map: BTreeMap<Map, BTreeSet<Element>> =
             Map::all().into_iter().map(|map| (map, BTreeSet::new())).collect();
-        let entries =
-            self.tables.entries.iter().map(|(key, verdict)| {
-                keys::entry(*key, *verdict, self.logs(verdict.path), current.generation)
-            });
-        let defaults = self.tables.stacks.keys().filter_map(|id| self.default_of(*id, current.generation));
-        let entries = entries.chain(defaults);
-        let addresses = self.tables.addresses.iter().map(|(address, class)| keys::address(*address, *class));
-        for (map, element) in entries.chain(addresses).chain(self.rest(current)?) {
+        let whole = Whole::new(&self.tables, current.generation);
+        for (map, element) in whole.many().chain(whole.few(&current.indexes, &current.open)?) {
             by_map.entry(map).or_default().insert(element);
         }
         Ok(by_map)

@@ -5,7 +5,7 @@
 //! knows what it replaces. Not here: what the tables should be (`tortie-classify`), when to do what (`tortie-agent`).
 
 use super::chains::{self, COUNTERS, Lead};
-use super::change::{Changes, Cutting};
+use super::change::{Changes, Cutting, Writer};
 use super::follow::apply_op;
 use super::keys::{path_name, path_of_log, path_of_name};
 use super::layout::{Generation, Map};
@@ -64,7 +64,7 @@ pub struct Flat {
     pub(super) client: Client,
     pub(super) links: Rtnetlink,
     pub(super) settings: Settings,
-    features: Features,
+    pub(super) features: Features,
     pub(super) tables: Tables,
     pub(super) current: Option<Current>,
     pub(super) retired: Vec<Retired>,
@@ -74,6 +74,7 @@ pub struct Flat {
     ours: BTreeSet<Generation>,
     /// A transaction failed: the kernel holds an older state than `tables`.
     pub(super) behind: bool,
+    pub(super) ahead: Option<Ahead>,
 }
 
 /// The generation that judges.
@@ -86,6 +87,14 @@ pub(super) struct Current {
     pub(super) indexes: BTreeMap<Arc<str>, u32>,
     pub(super) log_chains: BTreeSet<(PathId, Outcome)>,
     pub(super) open: Open,
+}
+
+/// A generation that has counters and is not installed yet.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) generation: Generation,
+    /// Those of the paths below this number.
+    pub(super) paths: u32,
 }
 
 #[derive(Debug)]
@@ -113,6 +122,7 @@ impl Flat {
             carried: BTreeMap::new(),
             ours: BTreeSet::new(),
             behind: false,
+            ahead: None,
         })
     }
 
@@ -166,14 +176,16 @@ impl Flat {
     /// transaction. The old generation goes with [`Flat::retire`].
     pub fn install(&mut self, tables: Tables) -> Result<()> {
         self.install_closed()?;
-        let present = self.generations()?;
+        let mut present = self.generations()?;
         self.tables = tables;
         self.behind = true;
-        let generation = Generation(present.last().map_or(1, |last| last.0 + 1));
-        let (current, changes) = self.render(generation)?;
-        for batch in changes.batches(generation, Cutting::Allowed, || self.batch()) {
-            self.client.commit(batch)?;
-        }
+        let ahead = self.ahead.take().filter(|ahead| present.last() == Some(&ahead.generation));
+        let generation = match &ahead {
+            Some(ahead) => ahead.generation,
+            None => following(&present),
+        };
+        present.remove(&generation);
+        let current = self.write_whole(generation, ahead.map_or(0, |ahead| ahead.paths))?;
         let mut batch = self.batch();
         self.lead(&mut batch, Lead::To(generation));
         self.client.commit(batch)?;
@@ -329,7 +341,7 @@ impl Flat {
 
     /// Generations of which there is anything in the kernel, in order. Maps are the first that is written and go with the
     /// rest, so counters, which may be many, needn't be listed.
-    fn generations(&mut self) -> Result<BTreeSet<Generation>> {
+    pub(super) fn generations(&mut self) -> Result<BTreeSet<Generation>> {
         let table = self.settings.table.clone();
         let mut names: Vec<String> = self.client.sets(&table)?.into_iter().map(|set| set.name).collect();
         names.extend(self.client.chains(&table)?.into_iter().map(|chain| chain.name));
@@ -409,10 +421,20 @@ impl Flat {
         let Some(current) = &self.current else { return Ok(0) };
         let cutting = if phase.may_be_cut() { Cutting::Allowed } else { Cutting::Forbidden };
         let mut transactions = 0;
-        for batch in changes.batches(current.generation, cutting, || self.batch()) {
-            self.client.commit(batch)?;
+        let mut commit = |batch| {
             transactions += 1;
-        }
+            self.client.commit(batch)
+        };
+        let (table, features) = (&self.settings.table, self.features);
+        let new = || Batch::new(table).with_destroy(features.destroy);
+        let mut writer = Writer::new(cutting, &new, &mut commit);
+        changes.write(current.generation, &mut writer)?;
+        writer.finish()?;
         Ok(transactions)
     }
+}
+
+/// The number of the next generation.
+pub(super) fn following(present: &BTreeSet<Generation>) -> Generation {
+    Generation(present.last().map_or(1, |last| last.0 + 1))
 }

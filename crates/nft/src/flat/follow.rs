@@ -2,15 +2,12 @@
 //!
 //! Next hop: `change`, which writes them as transactions.
 
-use super::chains::{self, COUNTERS};
 use super::change::Changes;
 use super::driver::{Current, Flat};
 use super::keys::{self, default_key, log_name, path_name, stack_name};
-use super::layout::{Fate, Generation, Map, Shape};
-use super::open::Open;
+use super::layout::{Fate, Generation, Shape};
 use super::stack;
 use crate::Result;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tortie_dataplane::flat::{
     ClassId, EntryKey, L4Key, Op, Outcome, PathId, StackChain, StackId, Tables, Verdict,
@@ -18,49 +15,6 @@ use tortie_dataplane::flat::{
 use tortie_netlink::rtnetlink::link::LinkRef;
 
 impl Flat {
-    /// All of `tables` as one change, with room to grow.
-    pub(super) fn render(&mut self, generation: Generation) -> Result<(Current, Changes)> {
-        let mut current = Current {
-            generation,
-            sizes: BTreeMap::new(),
-            used: BTreeMap::new(),
-            indexes: BTreeMap::new(),
-            log_chains: BTreeSet::new(),
-            open: Open::default(),
-        };
-        let mut changes = Changes::default();
-        COUNTERS.iter().for_each(|name| changes.add_counter((*name).into()));
-        chains::generation(&self.settings, generation).into_iter().for_each(|chain| changes.add_chain(chain));
-        keys::fixed(generation).into_iter().for_each(|(map, element)| changes.add(map, element));
-        let tables = std::mem::take(&mut self.tables);
-        let ops = tables.paths.iter().map(|(id, path)| Op::AddPath(*id, Arc::clone(path)));
-        let ops = ops.chain(tables.stacks.iter().map(|(id, stack)| Op::AddStack(*id, stack.clone())));
-        let ops = ops.chain(tables.entries.iter().map(|(key, verdict)| Op::AddEntry(*key, *verdict)));
-        let ops = ops.chain(tables.addresses.iter().map(|(address, class)| Op::SetAddress(*address, *class)));
-        let ops = ops.chain(tables.nets.iter().map(|(range, class)| Op::AddNet(*range, *class)));
-        let ops = ops.chain(tables.l4.iter().map(|(matched, class)| Op::SetL4(*matched, *class)));
-        let ops = ops.chain(
-            tables.endpoints.iter().map(|(name, ports)| Op::SetEndpoint(Arc::clone(name), Arc::clone(ports))),
-        );
-        let mut result = Ok(());
-        for op in ops {
-            // Replayed into `self.tables`, which ends up equal to what it was.
-            result = result.and_then(|()| self.follow_op(&mut current, &mut changes, &op));
-            apply_op(&mut self.tables, &op);
-        }
-        result?;
-        current.open.settle(&self.tables, |path| self.logs(path), generation, &mut changes);
-        let balance = changes.balance();
-        for map in Map::all() {
-            let used = balance.get(&map).map_or(0, |count| u32::try_from(*count).unwrap_or(0));
-            let size = (used * 2).max(self.settings.smallest_map).next_power_of_two();
-            changes.add_set(map.set(generation, size));
-            current.sizes.insert(map, size);
-            current.used.insert(map, used);
-        }
-        Ok((current, changes))
-    }
-
     /// What the ops change in the kernel; also carries them out on `tables`. The flag: a sized map has no room.
     pub(super) fn follow(&mut self, current: &mut Current, ops: &[Op]) -> Result<(Changes, bool)> {
         let mut changes = Changes::default();
@@ -171,7 +125,7 @@ impl Flat {
         Ok(())
     }
 
-    fn index_of(&mut self, interface: &str) -> Result<Option<u32>> {
+    pub(super) fn index_of(&mut self, interface: &str) -> Result<Option<u32>> {
         Ok(self.links.link(LinkRef::Name(interface))?.map(|link| link.index))
     }
 

@@ -40,7 +40,7 @@ pub type Placed = (Map, Element);
 /// Name of a path's counter.
 #[must_use]
 pub fn path_name(path: PathId, generation: Generation) -> String {
-    generation.name(&format!("path{}", path.0))
+    format!("path{}.{}", path.0, generation.0)
 }
 
 /// The path that a counter's name is of, with its generation.
@@ -152,11 +152,17 @@ pub fn fixed(generation: Generation) -> Vec<Placed> {
     placed
 }
 
+/// The map that an address is in.
+#[must_use]
+pub fn address_map(address: &IpAddr) -> Map {
+    Map::Address(Family::of(address))
+}
+
 /// An address's class.
 #[must_use]
 pub fn address(address: IpAddr, class: ClassId) -> Placed {
     let number = if class == ClassId::NONE { NO_CLASS } else { u32::from(class.0) };
-    (Map::Address(Family::of(&address)), Element::exact(bytes(address), word(number)))
+    (address_map(&address), Element::exact(bytes(address), word(number)))
 }
 
 /// The class of an interval of addresses.
@@ -208,6 +214,17 @@ pub fn l4(matched: L4Match, class: L4ClassId) -> Result<Vec<Placed>> {
     })
 }
 
+/// The map that a verdict is in; `logs` says whether its path has Log rules.
+#[must_use]
+pub fn entry_map(key: EntryKey, verdict: tortie_dataplane::flat::Verdict, logs: bool) -> Map {
+    let level = match key.l4 {
+        L4Key::Class(_) => Level::L4,
+        L4Key::Protocol(_) => Level::Protocol,
+        L4Key::Any => Level::Any,
+    };
+    Map::Entry(level, Fate::of(verdict.outcome, logs))
+}
+
 /// A verdict; `logs` says whether its path has Log rules.
 #[must_use]
 pub fn entry(
@@ -217,17 +234,17 @@ pub fn entry(
     generation: Generation,
 ) -> Placed {
     let mark = mark(key.stack, key.class).to_ne_bytes();
-    let (level, bytes) = match key.l4 {
-        L4Key::Class(class) => (Level::L4, joined([&mark, &l4_word(class).to_ne_bytes()])),
-        L4Key::Protocol(protocol) => (Level::Protocol, joined([&mark, &[protocol]])),
-        L4Key::Any => (Level::Any, mark.to_vec()),
+    let bytes = match key.l4 {
+        L4Key::Class(class) => joined([&mark, &l4_word(class).to_ne_bytes()]),
+        L4Key::Protocol(protocol) => joined([&mark, &[protocol]]),
+        L4Key::Any => mark.to_vec(),
     };
-    let fate = Fate::of(verdict.outcome, logs);
-    let value = match fate {
-        Fate::Allow | Fate::Deny => Value::Counter(path_name(verdict.path, generation)),
-        Fate::Log => Value::Verdict(Verdict::Goto(log_name(verdict.path, verdict.outcome, generation))),
+    let value = if logs {
+        Value::Verdict(Verdict::Goto(log_name(verdict.path, verdict.outcome, generation)))
+    } else {
+        Value::Counter(path_name(verdict.path, generation))
     };
-    (Map::Entry(level, fate), Element::exact(bytes, value))
+    (entry_map(key, verdict, logs), Element::exact(bytes, value))
 }
 
 /// A port that a stack opens to everyone.

@@ -2,7 +2,8 @@
 //! rules.
 //!
 //! ```text
-//!  Tables, Step --[driver]--> Changes --> transactions
+//!  Step   --[driver, follow]--> Changes --[change]--> transactions
+//!  Tables --[driver, whole]---------------------------> transactions
 //!      keys: values to elements | open: what is open to everyone | layout: the maps | chains, stack: the rules | phrases: their text
 //!  kernel --[check]--> Drift
 //! ```
@@ -19,6 +20,7 @@ mod open;
 mod phrases;
 mod settings;
 mod stack;
+mod whole;
 
 pub use chains::{
     COUNTERS, DROPPED_CLOSED, DROPPED_INVALID, DROPPED_SPOOFED, DROPPED_TO_HOST, DROPPED_UNKNOWN,

@@ -149,3 +149,71 @@ fn the_listing_of_the_whole_table_reads_well_and_loads_again() {
     run_with_input(&second, "nft", &["-f", "-"], &listing);
     assert_eq!(comparable(&list_ruleset(&second)), comparable(&listing));
 }
+
+/// So many paths more, each with an entry.
+fn with_many(paths: std::ops::Range<u32>) -> Tables {
+    let mut tables = mk_tables();
+    for path in paths {
+        tables.paths.insert(PathId(path), mk_path(path, false));
+        let key = entry(1, ClassId(7), L4Key::Class(l4(17, u16::try_from(path).unwrap())));
+        tables.entries.insert(key, allow(path));
+    }
+    tables
+}
+
+fn counters(namespace: &OwnedNamespace) -> usize {
+    let listing = run(namespace, "nft", &["list", "counters"]);
+    listing.lines().filter(|line| line.trim_start().starts_with("counter path")).count()
+}
+
+#[test]
+fn counters_that_were_made_ahead_are_used_and_those_that_nobody_needs_go_again() {
+    for wanted in [100..1_500, 100..5_000] {
+        let (namespace, mut flat) = open("ahead");
+        let tables = with_many(wanted);
+        let count = tables.paths.len();
+        let made = flat.ahead(2_000, || 7);
+        assert_eq!((made, counters(&namespace)), (7, 2_000));
+        flat.install(tables.clone()).unwrap();
+        assert!(list_ruleset(&namespace).contains("@address4.1"), "the generation that was begun is used");
+        assert_eq!(counters(&namespace), count);
+        assert!(flat.check().unwrap().is_none());
+        // Nothing was made ahead of this one.
+        flat.install(tables).unwrap();
+        assert_eq!(counters(&namespace), 2 * count);
+        assert!(flat.check().unwrap().is_none());
+    }
+}
+
+#[test]
+fn counters_that_were_made_ahead_by_a_process_that_died_go_with_the_next_one_s() {
+    let (namespace, mut died) = open("ahead-died");
+    died.ahead(2_000, || ());
+    drop(died);
+    let mut flat = namespace
+        .run(|| Flat::open(Settings { owned: Ownership::Never, ..Settings::default() }))
+        .unwrap()
+        .unwrap();
+    flat.install(mk_tables()).unwrap();
+    assert_eq!(counters(&namespace), 2_000 + 4);
+    std::thread::sleep(GRACE);
+    flat.retire().unwrap();
+    assert_eq!(counters(&namespace), 4);
+    assert!(flat.check().unwrap().is_none());
+}
+
+#[test]
+fn a_generation_that_the_kernel_refuses_leads_nobody_and_the_error_says_what_was_refused() {
+    let (namespace, mut flat) = open("refused");
+    flat.install(mk_tables()).unwrap();
+    let before = run(&namespace, "nft", &["list", "chain", "inet", "tortie", "forward"]);
+    // Many transactions come after the one with this.
+    let mut tables = with_many(100..20_000);
+    tables.entries.insert(entry(1, ClassId(1), L4Key::Class(l4(6, 1))), allow(50));
+    let error = flat.install(tables.clone()).unwrap_err().to_string();
+    assert!(error.contains("add elements to set allow_l4.2"), "{error}");
+    assert_eq!(run(&namespace, "nft", &["list", "chain", "inet", "tortie", "forward"]), before);
+    tables.paths.insert(PathId(50), mk_path(50, false));
+    flat.install(tables).unwrap();
+    assert!(flat.check().unwrap().is_none());
+}
