@@ -235,14 +235,13 @@ impl Socket {
 
     /// Receives into the buffer; `None`: nothing there, or not from the kernel.
     fn fill(&mut self, wait: bool, attempt: &str) -> Result<Option<usize>> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; RECEIVE_BYTES];
-        }
+        self.buffer.clear();
+        self.buffer.reserve_exact(RECEIVE_BYTES);
         match sys::receive(self.fd.as_fd(), &mut self.buffer, wait) {
             Ok((_, sender)) if sender != 0 => Ok(None),
             Ok((length, _)) if length > self.buffer.len() => Err(Error::Malformed {
                 what: attempt.into(),
-                expected: format!("a datagram of at most {} bytes", self.buffer.len()),
+                expected: format!("a datagram of at most {} bytes", self.buffer.capacity()),
                 found: format!("{length}"),
             }),
             Ok((length, _)) => Ok(Some(length)),

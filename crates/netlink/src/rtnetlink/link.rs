@@ -1,7 +1,7 @@
 //! Links: read, create (veth pair, bridge), change, delete.
 //!
 //! A veth pair is made in one request, its peer directly in the other namespace with its final name, address
-//! and MTU, so that no half-named interface is ever seen.
+//! and MTU, so that no half-named interface is ever seen. Each end has one queue each way.
 
 use super::{Rtnetlink, family};
 use crate::attribute::Attributes;
@@ -20,6 +20,8 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
@@ -165,10 +167,14 @@ impl Rtnetlink {
         }
     }
 
+    /// A link that has to be there.
+    pub fn existing(&mut self, link: LinkRef<'_>) -> Result<Link> {
+        self.link(link)?.ok_or_else(|| missing(link))
+    }
+
     /// The index of a link that has to be there.
     pub fn index_of(&mut self, name: &str) -> Result<u32> {
-        let link = self.link(LinkRef::Name(name))?;
-        link.map(|link| link.index).ok_or_else(|| missing(LinkRef::Name(name)))
+        Ok(self.existing(LinkRef::Name(name))?.index)
     }
 
     /// All links of the namespace, by index.
@@ -343,6 +349,10 @@ fn put_end(message: &mut Encoder, end: &VethEnd<'_>, mtu: Option<u32>, flags: u3
     if let Some(mtu) = mtu {
         message.put_u32(IFLA_MTU, mtu);
     }
+    // Unasked the kernel makes a queue for each processor, and then takes all but one out of use, which takes an RCU grace
+    // period.
+    message.put_u32(IFLA_NUM_TX_QUEUES, 1);
+    message.put_u32(IFLA_NUM_RX_QUEUES, 1);
     if let Some(namespace) = namespace {
         put_namespace(message, *namespace);
     }

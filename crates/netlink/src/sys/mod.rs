@@ -44,27 +44,34 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Receives one datagram. Returns its whole length, which is above `buffer.len()` when it was cut, and the
-/// sender's port (0 is the kernel). `WouldBlock` when `wait` is false and nothing is there.
-pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], wait: bool) -> io::Result<(usize, u32)> {
+/// Receives one datagram into the buffer's capacity; what was in it goes. Returns the datagram's whole length, which is above
+/// the capacity when it was cut, and the sender's port (0 is the kernel). `WouldBlock` when `wait` is false and nothing is there.
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, wait: bool) -> io::Result<(usize, u32)> {
     let flags = libc::MSG_TRUNC | if wait { 0 } else { libc::MSG_DONTWAIT };
+    buffer.clear();
     loop {
+        let room = buffer.spare_capacity_mut();
         // SAFETY: sockaddr_nl is plain integers, all-zero is a valid value.
         let mut address: libc::sockaddr_nl = unsafe { zeroed() };
         let mut length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-        // SAFETY: both pointers describe live, exclusively borrowed memory of the given lengths.
+        // SAFETY: both pointers describe live, exclusively borrowed memory of the given lengths; it is only written.
         let got = unsafe {
             libc::recvfrom(
                 fd.as_raw_fd(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
+                room.as_mut_ptr().cast(),
+                room.len(),
                 flags,
                 (&raw mut address).cast(),
                 &raw mut length,
             )
         };
         match usize::try_from(got) {
-            Ok(got) => return Ok((got, address.nl_pid)),
+            Ok(got) => {
+                let written = got.min(room.len());
+                // SAFETY: the kernel has just written the first `written` bytes of the capacity.
+                unsafe { buffer.set_len(written) };
+                return Ok((got, address.nl_pid));
+            }
             Err(_) => retry_interrupted(io::Error::last_os_error())?,
         }
     }
