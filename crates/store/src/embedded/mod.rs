@@ -304,6 +304,14 @@ impl Shared {
         self.transaction(attempt, TransactionBehavior::Deferred, body)
     }
 
+    /// Run `body`, which is one statement and so sees one state without a transaction around it.
+    fn read_one<T>(&self, attempt: &str, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let connection = self.connection()?;
+        let found = body(&connection).map_err(|error| Failure::Sql(error).during(attempt, &self.path))?;
+        self.put_back(connection);
+        Ok(found)
+    }
+
     /// Run `body`, which gets the time in milliseconds, in its turn; commit; tell the watches. Does not wait for the disk.
     fn write<T>(
         &self,
@@ -387,7 +395,7 @@ impl Shared {
 
 impl Datastore for Embedded {
     fn get(&self, key: &str) -> Result<Option<KeyValue>> {
-        self.shared.read("get", |connection| Ok(log::get(connection, key)?))
+        self.shared.read_one("get", |connection| log::get(connection, key))
     }
 
     fn list(&self, list: &List) -> Result<Listing> {
@@ -443,7 +451,7 @@ impl Datastore for Embedded {
     }
 
     fn revision(&self) -> Result<Revision> {
-        self.shared.read("read the revision", |connection| Ok(log::revision(connection)?))
+        self.shared.read_one("read the revision", log::revision)
     }
 
     fn deferred(&self) -> Option<Arc<dyn Datastore>> {
