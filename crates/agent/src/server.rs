@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tortie_api::endpoint::WorkloadEndpoint;
 use tortie_api::event::Event;
 use tortie_api::kind::ResourceKey;
 use tortie_cni::transport::{self, Call};
-use tortie_cni::{Context, Gate, Request, execute};
+use tortie_cni::{Context, Gate, Judging, Request, execute};
 use tortie_netlink::Namespace;
 use tortie_store::Datastore;
 use tortie_store::resources::Client;
@@ -25,6 +26,8 @@ use crate::protocol::{Question, Reply};
 use crate::run::{Answer, Heard};
 use crate::{Error, Result};
 
+/// Threads that wait for connections when none is there: as many ask at a time before a thread is started for one.
+const KEPT: usize = 4;
 const STOPPING: &str = "the agent is stopping";
 /// How long a connection may take to ask, and the loop to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +54,7 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers whoever asks, each in a thread of its own.
+/// Answers whoever asks: the thread that takes a connection answers it, and sees to it that another one waits meanwhile.
 ///
 /// # Errors
 /// If no thread can be started.
@@ -62,25 +65,48 @@ pub fn serve(
     heard: Sender<Heard>,
 ) -> Result<()> {
     let node = Arc::clone(&settings.node);
-    spawn("socket", move || {
-        for stream in listener.incoming() {
-            let stream = match stream {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection was lost");
-                    continue;
-                }
-            };
-            let (heard, store, node) = (heard.clone(), Arc::clone(&store), Arc::clone(&node));
-            if let Err(error) = spawn("asked", move || answer(stream, &store, &node, &heard)) {
-                tracing::warn!(%error, "a question could not be taken");
-            }
-        }
-    })?;
-    Ok(())
+    attend(&Arc::new(Desk { listener, store, node, heard, waiting: AtomicUsize::new(0) }))
 }
 
-fn answer(mut stream: UnixStream, store: &Arc<dyn Datastore>, node: &str, heard: &Sender<Heard>) {
+/// What the threads of the socket share.
+struct Desk {
+    listener: UnixListener,
+    store: Arc<dyn Datastore>,
+    node: Arc<str>,
+    heard: Sender<Heard>,
+    /// Threads that wait for a connection, and those that are about to.
+    waiting: AtomicUsize,
+}
+
+/// Starts a thread that waits for connections.
+fn attend(desk: &Arc<Desk>) -> Result<()> {
+    let at = Arc::clone(desk);
+    desk.waiting.fetch_add(1, Ordering::Relaxed);
+    let started = spawn("socket", move || {
+        loop {
+            let taken = at.listener.accept();
+            if at.waiting.fetch_sub(1, Ordering::Relaxed) == 1
+                && let Err(error) = attend(&at)
+            {
+                tracing::warn!(%error, "whoever asks now waits until this question is answered");
+            }
+            match taken {
+                Ok((stream, _)) => answer(stream, &at),
+                Err(error) => tracing::warn!(%error, "a connection was lost"),
+            }
+            if at.waiting.fetch_add(1, Ordering::Relaxed) >= KEPT {
+                at.waiting.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+        }
+    });
+    if started.is_err() {
+        desk.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+    started.map(drop)
+}
+
+fn answer(mut stream: UnixStream, desk: &Desk) {
     let timeouts =
         stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
     if let Err(error) = timeouts {
@@ -95,9 +121,9 @@ fn answer(mut stream: UnixStream, store: &Arc<dyn Datastore>, node: &str, heard:
         }
     };
     let written = match serde_json::from_slice(&message) {
-        Ok(Asked::Question(question)) => give(&mut stream, &ask(heard, question)),
+        Ok(Asked::Question(question)) => give(&mut stream, &ask(&desk.heard, question)),
         Ok(Asked::Call(call)) => {
-            let reply = attach(&call, pod, store, node, heard);
+            let reply = attach(&call, pod, desk);
             transport::write_reply(&mut stream, &reply).map_err(std::io::Error::other)
         }
         Err(error) => {
@@ -122,20 +148,14 @@ fn give(stream: &mut UnixStream, reply: &Reply) -> std::io::Result<()> {
 }
 
 /// Does what a CNI plugin was called for.
-fn attach(
-    call: &Call,
-    pod: Option<OwnedFd>,
-    store: &Arc<dyn Datastore>,
-    node: &str,
-    heard: &Sender<Heard>,
-) -> tortie_cni::Reply {
+fn attach(call: &Call, pod: Option<OwnedFd>, desk: &Desk) -> tortie_cni::Reply {
     let request = match Request::parse(call.plugin(), &call.environment, call.stdin.as_bytes()) {
         Ok(request) => request,
         Err(error) => return tortie_cni::Reply::error(&error, ""),
     };
-    let client = Client::new(Arc::clone(store));
-    let gate = AgentGate { client: &client, heard };
-    let context = Context { client: &client, gate: &gate, node, view: None };
+    let client = Client::new(Arc::clone(&desk.store));
+    let gate = AgentGate { heard: &desk.heard };
+    let context = Context { client: &client, gate: &gate, node: &desk.node, view: None };
     let pod = pod.map(|fd| Namespace::from_fd(fd, "the pod's namespace"));
     execute(&context, &request, pod.as_ref())
 }
@@ -143,7 +163,6 @@ fn attach(
 /// The agent's own table stands from its start; a pod is open when the loop says that its policy
 /// is in the kernel.
 struct AgentGate<'a> {
-    client: &'a Client,
     heard: &'a Sender<Heard>,
 }
 
@@ -152,20 +171,19 @@ impl Gate for AgentGate<'_> {
         Ok(())
     }
 
-    fn judged(&self, endpoint: &ResourceKey, interface: &str) -> Result<(), String> {
+    fn judge(&self, endpoint: WorkloadEndpoint) -> Result<Judging<'_>, String> {
         // The store's watch may have told of the endpoint before its interface was there.
-        self.heard.send(Heard::Link(interface.to_owned())).map_err(|_| STOPPING.to_owned())?;
-        let stored = self.client.get_as(endpoint).map_err(|error| error.to_string())?;
-        let stored: WorkloadEndpoint = stored;
+        let link = Heard::Link(endpoint.spec.interface_name.clone());
+        self.heard.send(link).map_err(|_| STOPPING.to_owned())?;
         let (answer, answered) = channel();
         let answer = Answer::new(move |reply| drop(answer.send(reply)));
-        let written = Heard::Written(vec![Event::Upsert(stored.into())], answer);
+        let written = Heard::Written(vec![Event::Upsert(endpoint.into())], answer);
         self.heard.send(written).map_err(|_| STOPPING.to_owned())?;
-        match answered.recv_timeout(PATIENCE) {
+        Ok(Box::new(move || match answered.recv_timeout(PATIENCE) {
             Ok(Reply::Settled) => Ok(()),
             Ok(other) => Err(format!("the agent's loop answered {other:?}")),
             Err(_) => Err("the pod's policy is not in the kernel yet; the agent's log says why".to_owned()),
-        }
+        }))
     }
 
     fn gone(&self, endpoint: &ResourceKey, _interface: &str) {

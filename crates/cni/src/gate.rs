@@ -3,22 +3,30 @@
 //! The agent's gate knows its own table and waits for its own commit. Without an agent, [`ClosedTable`] makes sure that
 //! a table stands which drops what is not judged yet; the pod then waits for its judge.
 
+use tortie_api::endpoint::WorkloadEndpoint;
 use tortie_api::kind::ResourceKey;
 use tortie_nft::flat::{Closed, Flat, Ownership, Settings};
 
-/// Called by [`crate::execute`] in this order: `close`, then the kernel and the store are written, then `judged`.
-pub trait Gate {
+/// Returns when the policy of an endpoint is in the kernel.
+///
+/// # Errors
+/// In words for the runtime; the attachment is undone then.
+pub type Judging<'a> = Box<dyn FnOnce() -> Result<(), String> + 'a>;
+
+/// Called by [`crate::execute`] in this order: `close`, then the kernel and the store are written, then `judge`.
+pub trait Gate: Sync {
     /// Returns when packets of an interface that nobody has judged yet are dropped.
     ///
     /// # Errors
     /// In words for the runtime; nothing is wired then.
     fn close(&self) -> Result<(), String>;
 
-    /// The endpoint is stored and its interface `interface` is there: returns when its policy is in the kernel.
+    /// The endpoint is stored as it is given, and its interface is there: its policy is on its way into the kernel. What is
+    /// returned waits for it, so that the caller may do something else meanwhile.
     ///
     /// # Errors
     /// In words for the runtime; the attachment is undone then.
-    fn judged(&self, endpoint: &ResourceKey, interface: &str) -> Result<(), String>;
+    fn judge(&self, endpoint: WorkloadEndpoint) -> Result<Judging<'_>, String>;
 
     /// The endpoint and its interface are gone. Needs not wait.
     fn gone(&self, endpoint: &ResourceKey, interface: &str);
@@ -42,9 +50,10 @@ impl Gate for ClosedTable {
         Ok(())
     }
 
-    fn judged(&self, endpoint: &ResourceKey, _interface: &str) -> Result<(), String> {
-        tracing::info!(%endpoint, "attached without an agent: closed until the agent judges it");
-        Ok(())
+    fn judge(&self, endpoint: WorkloadEndpoint) -> Result<Judging<'_>, String> {
+        let interface = endpoint.spec.interface_name;
+        tracing::info!(interface, "attached without an agent: closed until the agent judges it");
+        Ok(Box::new(|| Ok(())))
     }
 
     fn gone(&self, _endpoint: &ResourceKey, _interface: &str) {}

@@ -28,7 +28,7 @@ pub mod wiring;
 
 pub use error::Error;
 pub use execute::{Context, Reply, execute};
-pub use gate::{ClosedTable, Gate};
+pub use gate::{ClosedTable, Gate, Judging};
 pub use request::{Command, Plugin, Request};
 
 /// What every function of this crate returns.

@@ -21,6 +21,8 @@ use std::time::Duration;
 pub const SOCKET: &str = "/run/tortie/agent.sock";
 /// Bytes of a request or answer at most; a configuration has a few thousand.
 const LIMIT: u64 = 4 << 20;
+/// Bytes that are read at first: a whole call as a rule.
+const FIRST: usize = 8 << 10;
 /// How long a plugin waits for the agent before it tells the runtime to try again.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -103,7 +105,7 @@ pub fn read_call(stream: &mut UnixStream) -> Result<(Call, Option<OwnedFd>)> {
 /// [`Error::System`]: close the stream.
 pub fn read_message(stream: &mut UnixStream) -> Result<(Vec<u8>, Option<OwnedFd>)> {
     let failed = |error: std::io::Error| Error::system("read a call", error);
-    let mut first = vec![0; 64 << 10];
+    let mut first = vec![0; FIRST];
     let mut rights = cmsg_space!([RawFd; 1]);
     let (length, fds) = {
         let mut parts = [IoSliceMut::new(&mut first)];

@@ -59,11 +59,12 @@ pub struct Wiring {
     pub forwarding: bool,
 }
 
-/// A pair that is there: down inside, without addresses.
+/// A pair that is there: down on both sides, without addresses.
 #[derive(Debug)]
 pub struct Created {
     /// Index of the interface on the host.
     pub host_index: u32,
+    pod_index: u32,
     host: Rtnetlink,
 }
 
@@ -101,7 +102,9 @@ impl Pair {
             near: VethEnd { name: &self.host_interface, mac: Some(HOST_MAC), namespace: None },
             far: VethEnd { name: &self.pod_interface, mac: Some(self.mac), namespace: Some(pod.as_fd()) },
             mtu: self.mtu,
-            near_up: true,
+            // An end that is up before the other is has no carrier: whoever asks for it then has the kernel take it out
+            // of use, for an RCU grace period.
+            near_up: false,
         };
         match host.create_veth(&pair) {
             Err(error) if error.is_exists() => {
@@ -110,18 +113,17 @@ impl Pair {
             }
             made => made?,
         }
-        let host_index = host.index_of(&self.host_interface)?;
-        Ok(Created { host_index, host })
+        let link = host.existing(LinkRef::Name(&self.host_interface))?;
+        // The kernel leaves it out when both have the same.
+        let pod_index = link.peer_index.unwrap_or(link.index);
+        Ok(Created { host_index: link.index, pod_index, host })
     }
 }
 
-impl Created {
-    /// Returns when the host's end sends. The kernel notices a new carrier from a worker of its own (`linkwatch`), and
-    /// until then discards what goes to the pod.
-    fn awake(&mut self) -> Result<()> {
-        let (host, index) = (&mut self.host, self.host_index);
-        taken_in("carrier", || Ok(host.link(LinkRef::Index(index))?.is_none_or(|link| link.operational)))
-    }
+/// Returns when the interface sends. The kernel notices a new carrier from a worker of its own (`linkwatch`), or when it is
+/// asked, and until then discards what is sent.
+fn awake(links: &mut Rtnetlink, index: u32) -> Result<()> {
+    taken_in("carrier", || Ok(links.link(LinkRef::Index(index))?.is_none_or(|link| link.operational)))
 }
 
 /// Returns when the kernel's own workers have taken in what was written, or a pod's first packets would be lost without
@@ -145,7 +147,11 @@ impl Wiring {
     /// # Errors
     /// [`Error::Netlink`]; nothing of it is left then.
     pub fn apply(&self, pod: &Namespace) -> Result<()> {
-        let done = self.pair.create(pod).and_then(|mut pair| self.dress(&mut pair, pod));
+        let done = std::thread::scope(|scope| {
+            let wires = scope.spawn(|| self.pair.create(pod).and_then(|pair| self.dress(pair, pod)));
+            let panicked = |_| Err(Error::Gate("the thread that wires the pod panicked".into()));
+            wires.join().unwrap_or_else(panicked)
+        });
         done.inspect_err(|_| {
             if let Err(error) = remove_from_host(LinkRef::Name(&self.pair.host_interface)) {
                 tracing::warn!(interface = self.pair.host_interface, %error, "half-made interface not removed");
@@ -154,29 +160,31 @@ impl Wiring {
     }
 
     /// Everything after the pair itself: settings, addresses, routes, neighbours, and the kernel has taken all of it in.
-    /// Connections that the addresses had before are forgotten first. The two sides are dressed side by side.
+    /// Connections that the addresses had before are forgotten first. The host's end comes up last. For a thread that ends
+    /// then: it enters the pod for good.
     ///
     /// # Errors
     /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
-    pub fn dress(&self, pair: &mut Created, pod: &Namespace) -> Result<()> {
+    pub fn dress(&self, mut pair: Created, pod: &Namespace) -> Result<()> {
         forget(&self.addresses)?;
-        std::thread::scope(|scope| {
-            // The thread ends there, so it may enter for good.
-            let inside = scope.spawn(|| pod.enter().map_err(Error::from).and_then(|()| self.dress_pod()));
-            let outside = self.dress_host(pair);
-            let panicked = |_| Err(Error::Gate("the thread inside the pod panicked".into()));
-            inside.join().unwrap_or_else(panicked).and(outside)
-        })?;
-        pair.awake()
-    }
-
-    fn dress_host(&self, pair: &mut Created) -> Result<()> {
         for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
             sysctl::write(&name, value)?;
         }
+        pod.enter()?;
+        self.pod_settings()?;
+        let mut inside = Rtnetlink::open()?;
+        self.dress_pod(&mut inside, pair.pod_index)?;
+        self.dress_host(&mut pair.host, pair.host_index)?;
+        awake(&mut pair.host, pair.host_index)?;
+        awake(&mut inside, pair.pod_index)?;
+        self.listening(&mut inside)
+    }
+
+    fn dress_host(&self, links: &mut Rtnetlink, index: u32) -> Result<()> {
+        links.set_up(LinkRef::Index(index))?;
         for address in &self.addresses {
-            pair.host.replace_neighbour(pair.host_index, *address, self.pair.mac)?;
-            pair.host.replace_route(&Route::direct(single(*address), pair.host_index))?;
+            links.replace_neighbour(index, *address, self.pair.mac)?;
+            links.replace_route(&Route::direct(single(*address), index))?;
         }
         Ok(())
     }
@@ -195,11 +203,7 @@ impl Wiring {
         Ok(())
     }
 
-    /// By a thread inside.
-    fn dress_pod(&self) -> Result<()> {
-        self.pod_settings()?;
-        let mut links = Rtnetlink::open()?;
-        let index = links.index_of(&self.pair.pod_interface)?;
+    fn dress_pod(&self, links: &mut Rtnetlink, index: u32) -> Result<()> {
         links.set_up(LinkRef::Name("lo"))?;
         links.set_up(LinkRef::Index(index))?;
         for address in &self.addresses {
@@ -211,7 +215,11 @@ impl Wiring {
             }
             links.replace_route(&route)?;
         }
-        // An IPv6 address is delivered to when a worker (`addrconf`) has made its local route.
+        Ok(())
+    }
+
+    /// An IPv6 address is delivered to when a worker (`addrconf`) has made its local route.
+    fn listening(&self, links: &mut Rtnetlink) -> Result<()> {
         let late: Vec<IpNet> =
             self.addresses.iter().filter(|address| address.is_ipv6()).copied().map(single).collect();
         let local = RouteFilter { table: Some(TABLE_LOCAL), ..RouteFilter::default() };

@@ -11,7 +11,7 @@ use crate::{Error, Result, delegate};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::thread::ScopedJoinHandle;
+use std::sync::mpsc::channel;
 use tortie_api::endpoint::{NodeSpec, WorkloadEndpoint};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_netlink::Namespace;
@@ -92,18 +92,17 @@ fn again(
         spec["mac"] = json!(wanted.spec.mac);
         spec["interfaceName"] = json!(wanted.spec.interface_name);
         spec["profiles"] = json!(wanted.spec.profiles);
-        context.client.update(stored, Labels::Replace)?;
+        wanted = typed(context.client.update(stored, Labels::Replace)?)?;
     }
     context.persist()?;
-    let judged = context.gate.judged(&identity.endpoint_key(), &wiring.pair.host_interface);
-    judged.map_err(Error::Gate)?;
+    context.gate.judge(wanted).and_then(|judged| judged()).map_err(Error::Gate)?;
     let ips = addresses.iter().map(|address| Address { address: IpNet::from(*address), gateway: None });
     let interfaces = vec![Interface { name: wiring.pair.host_interface }];
     Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
 }
 
-/// Wires, stores, waits. The kernel makes the pair while addresses are assigned and the endpoint is stored; it is dressed
-/// while the store's disk writes and the gate judges.
+/// Wires, stores, waits. One thread makes the pair, and dresses it while the gate judges; this one assigns the addresses and
+/// stores the endpoint meanwhile, and then waits for the store's disk.
 fn attach(
     context: &Context<'_>,
     request: &Request,
@@ -111,48 +110,58 @@ fn attach(
     before: Option<&WorkloadEndpoint>,
     pod: &Namespace,
 ) -> Result<Attachment> {
-    let pair = &pair(request, identity)?;
-    let client = context.client;
-    // What is begun here ends here, whatever fails beside it: the scope waits for its threads.
+    let pair = pair(request, identity)?;
+    // What is begun here ends here, whatever fails beside it: the scope waits for its thread.
     std::thread::scope(|scope| {
-        let creating = scope.spawn(|| pair.create(pod));
+        let (tell, told) = channel::<(Wiring, WorkloadEndpoint)>();
+        let to_create = pair.clone();
+        let wires = scope.spawn(move || {
+            let created = to_create.create(pod)?;
+            // Nothing comes if there are no addresses: that is the other thread's to say.
+            let Ok((wiring, endpoint)) = told.recv() else { return Ok(()) };
+            let judged = context.gate.judge(endpoint).map_err(Error::Gate)?;
+            wiring.dress(created, pod)?;
+            judged().map_err(Error::Gate)
+        });
         let attachment = addresses(context, request, identity)?;
         let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
         let attached = Attached { interface: &pair.host_interface, mac: pair.mac, addresses: &addresses };
-        store(client, identity, endpoint(identity, &request.config, &attached)?, before)?;
-        let persisting = scope.spawn(|| Ok(client.store().persist()?));
-        let mut created = joined(creating)?;
+        let endpoint = endpoint(identity, &request.config, &attached)?;
+        let stored = store(context.client, identity, endpoint, before)?;
         let routes = routes(request, &attachment.routes, &addresses);
-        let wiring = wiring(request, pair.clone(), &addresses, routes);
-        let dressing = scope.spawn(move || wiring.dress(&mut created, pod));
-        context.gate.judged(&identity.endpoint_key(), &pair.host_interface).map_err(Error::Gate)?;
-        joined(dressing)?;
-        joined(persisting)?;
+        // Nobody hears it if the pair could not be made.
+        drop(tell.send((wiring(request, pair, &addresses, routes), stored)));
+        let persisted = context.persist();
+        let panicked = |_| Err(Error::Gate("the thread that attaches the pod panicked".into()));
+        wires.join().unwrap_or_else(panicked)?;
+        persisted?;
         Ok(attachment)
     })
 }
 
-fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().unwrap_or_else(|_| Err(Error::Gate("a thread that attaches the pod panicked".into())))
-}
-
+/// Returns the endpoint as it is stored.
 fn store(
     client: &Client,
     identity: &Identity,
     mut object: WorkloadEndpoint,
     before: Option<&WorkloadEndpoint>,
-) -> Result<()> {
+) -> Result<WorkloadEndpoint> {
     if identity.workload == Workload::Container {
         ensure_profile(client, &identity.network)?;
     }
-    if let Some(before) = before {
+    let stored = if let Some(before) = before {
         // Whoever changed it since we read it must be seen: it may be a newer container's.
         object.metadata.resource_version.clone_from(&before.metadata.resource_version);
-        client.update(Client::to_json(&object)?, Labels::Replace)?;
+        client.update(Client::to_json(&object)?, Labels::Replace)?
     } else {
-        client.create(Client::to_json(&object)?)?;
-    }
-    Ok(())
+        client.create(Client::to_json(&object)?)?
+    };
+    typed(stored)
+}
+
+fn typed(stored: Value) -> Result<WorkloadEndpoint> {
+    serde_json::from_value(stored)
+        .map_err(|error| Error::Decode { what: "stored endpoint", cause: error.to_string() })
 }
 
 /// Takes back what a failed ADD did; what fails here is logged, the first error is what the runtime sees.

@@ -67,7 +67,7 @@ fn a_pod_gets_addresses_wires_and_an_endpoint_and_del_takes_all_of_it_back() {
     );
     assert_eq!(
         *gate.calls.lock().unwrap(),
-        ["close".to_owned(), format!("judged shop/node--1-k8s-web--1-eth0 {cali}")]
+        ["close".to_owned(), format!("judge shop/node--1-k8s-web--1-eth0 {cali}"), format!("judged {cali}"),]
     );
 
     // Wires.

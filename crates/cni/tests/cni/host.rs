@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use tortie_api::endpoint::WorkloadEndpoint;
 use tortie_api::kind::{Kind, ResourceKey};
-use tortie_cni::{Context, Gate, Plugin, Reply, Request, execute};
+use tortie_cni::{Context, Gate, Judging, Plugin, Reply, Request, execute};
 use tortie_netlink::rtnetlink::LinkRef;
 use tortie_netlink::{OwnedNamespace, Rtnetlink};
 use tortie_store::embedded::{Embedded, Options};
@@ -39,10 +40,15 @@ impl Gate for OpenGate {
         Ok(())
     }
 
-    fn judged(&self, endpoint: &ResourceKey, interface: &str) -> Result<(), String> {
-        assert!(stands(interface), "{interface} is judged before it is there");
-        self.calls.lock().unwrap().push(format!("judged {} {interface}", endpoint.full_name()));
-        if self.refuses { Err("refused on purpose".into()) } else { Ok(()) }
+    fn judge(&self, endpoint: WorkloadEndpoint) -> Result<Judging<'_>, String> {
+        let (interface, name) = (endpoint.spec.interface_name, endpoint.metadata.name);
+        assert!(stands(&interface), "{interface} is judged before it is there");
+        assert!(!endpoint.metadata.resource_version.is_empty(), "{name} is judged before it is stored");
+        self.calls.lock().unwrap().push(format!("judge {}/{name} {interface}", endpoint.metadata.namespace));
+        Ok(Box::new(move || {
+            self.calls.lock().unwrap().push(format!("judged {interface}"));
+            if self.refuses { Err("refused on purpose".into()) } else { Ok(()) }
+        }))
     }
 
     fn gone(&self, endpoint: &ResourceKey, interface: &str) {
