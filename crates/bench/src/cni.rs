@@ -1,7 +1,7 @@
 //! `tortie-bench cni`: pods attached and detached by the real program, as a runtime calls it, with an agent.
 //!
-//! A call's time is that of its process, from start to end. Beside each DEL stands the deletion of a veth that was
-//! made in the same way, by netlink alone.
+//! A call's time is that of its process, from start to end; who calls lives in the host's network namespace, as a runtime
+//! does. Beside each DEL stands the deletion of a veth that was made in the same way, by netlink alone.
 
 use std::os::fd::AsFd as _;
 use std::process::Stdio;
@@ -56,8 +56,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     node.start()?;
     let runtime = Runtime { config: node_config(), node: &node };
-    one_by_one(&runtime, *calls)?;
-    eight_at_a_time(&runtime, *rounds)
+    node.lab.hosts()[node.place].namespace().run(|| {
+        one_by_one(&runtime, *calls)?;
+        eight_at_a_time(&runtime, *rounds)
+    })?
 }
 
 fn one_by_one(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
@@ -115,7 +117,7 @@ fn at_once(work: impl Fn(&Pod) -> anyhow::Result<()> + Sync, pods: &[Pod]) -> an
     Ok(())
 }
 
-/// What calls the plugin.
+/// What calls the plugin, in the host's namespace.
 struct Runtime<'a> {
     node: &'a Node,
     config: String,
@@ -143,8 +145,7 @@ impl Runtime<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let host = self.node.lab.hosts()[self.node.place].namespace();
-        let mut child = tortie_lab::fabric::spawn_in(host, &mut command)?;
+        let mut child = command.spawn().context("start the plugin")?;
         let mut input = child.stdin.take().context("the plugin's standard input")?;
         std::io::Write::write_all(&mut input, self.config.as_bytes())?;
         drop(input);
@@ -158,7 +159,7 @@ impl Runtime<'_> {
 
     /// Milliseconds that the deletion of a veth into the pod takes.
     fn bare(&self, pod: &Pod) -> anyhow::Result<f64> {
-        let mut links = Rtnetlink::open_in(self.node.lab.hosts()[self.node.place].namespace())?;
+        let mut links = Rtnetlink::open()?;
         links.create_veth(&VethPair {
             near: VethEnd { name: "bare0", ..VethEnd::default() },
             far: VethEnd { name: "bare0", namespace: Some(pod.namespace().as_fd()), ..VethEnd::default() },

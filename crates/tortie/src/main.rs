@@ -16,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tortie_agent::config::Severity;
 use tortie_cni::Plugin;
 use tortie_cni::plugin::Process;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 /// Layer-3 networking, address management and network security.
@@ -27,12 +28,20 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // The log goes to standard error, which programs may read: only the agent tells more than warnings unasked.
-    let told = if std::env::args().nth(1).as_deref() == Some("agent") { "info" } else { "warn" };
     let said = EnvFilter::try_from_env("TORTIE_LOG").ok();
+    // The log goes to standard error, which programs may read: only the agent tells more than warnings unasked.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    if let Some(plugin) = plugin() {
+        // It lives for milliseconds: nothing is made ready here that it doesn't need.
+        match said {
+            None => log.with_max_level(Level::WARN).with_ansi(false).init(),
+            Some(said) => log.with_env_filter(said).with_ansi(false).init(),
+        }
+        return call(plugin);
+    }
+    let told = if std::env::args().nth(1).as_deref() == Some("agent") { "info" } else { "warn" };
     let may_change = said.is_none();
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+    let log = log
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(said.unwrap_or_else(|| EnvFilter::new(told)))
         .with_filter_reloading();
@@ -44,9 +53,6 @@ fn main() -> ExitCode {
             tracing::warn!(%error, "what is logged could not be changed");
         }
     };
-    if let Some(plugin) = plugin() {
-        return call(plugin);
-    }
     let Arguments { command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
