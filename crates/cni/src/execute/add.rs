@@ -101,8 +101,8 @@ fn again(
     Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
 }
 
-/// Wires, stores, waits. One thread makes the pair, and dresses it while the gate judges; this one assigns the addresses and
-/// stores the endpoint meanwhile, and then waits for the store's disk.
+/// Wires, stores, waits. One thread makes the pair, and dresses it as soon as the addresses are known; this one assigns them,
+/// stores the endpoint, and waits for the store's disk while the gate judges.
 fn attach(
     context: &Context<'_>,
     request: &Request,
@@ -113,28 +113,30 @@ fn attach(
     let pair = pair(request, identity)?;
     // What is begun here ends here, whatever fails beside it: the scope waits for its thread.
     std::thread::scope(|scope| {
-        let (tell, told) = channel::<(Wiring, WorkloadEndpoint)>();
+        let (make, made) = channel();
+        let (tell, told) = channel::<Wiring>();
         let to_create = pair.clone();
         let wires = scope.spawn(move || {
             let created = to_create.create(pod)?;
-            // Nothing comes if there are no addresses: that is the other thread's to say.
-            let Ok((wiring, endpoint)) = told.recv() else { return Ok(()) };
-            let judged = context.gate.judge(endpoint).map_err(Error::Gate)?;
-            wiring.dress(created, pod)?;
-            judged().map_err(Error::Gate)
+            // Whoever does not listen any more has failed, and says so: nothing is to be done then.
+            _ = make.send(());
+            told.recv().map_or(Ok(()), |wiring| wiring.dress(created, pod))
         });
         let attachment = addresses(context, request, identity)?;
         let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
+        let routes = routes(request, &attachment.routes, &addresses);
+        drop(tell.send(wiring(request, pair.clone(), &addresses, routes)));
         let attached = Attached { interface: &pair.host_interface, mac: pair.mac, addresses: &addresses };
         let endpoint = endpoint(identity, &request.config, &attached)?;
         let stored = store(context.client, identity, endpoint, before)?;
-        let routes = routes(request, &attachment.routes, &addresses);
-        // Nobody hears it if the pair could not be made.
-        drop(tell.send((wiring(request, pair, &addresses, routes), stored)));
+        // Not made: the other thread's error says why.
+        let judged = made.recv().ok().map(|()| context.gate.judge(stored)).transpose();
         let persisted = context.persist();
         let panicked = |_| Err(Error::Gate("the thread that attaches the pod panicked".into()));
         wires.join().unwrap_or_else(panicked)?;
         persisted?;
+        let judged = judged.map_err(Error::Gate)?;
+        judged.map_or(Ok(()), |judged| judged()).map_err(Error::Gate)?;
         Ok(attachment)
     })
 }
