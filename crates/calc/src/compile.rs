@@ -146,7 +146,7 @@ impl Compiler<'_> {
     fn ports(
         &mut self,
         ports: DraftPorts,
-        selector: Option<&Selector>,
+        selector: Option<&Arc<Selector>>,
         protocol: Option<u8>,
         named: &mut Vec<SetId>,
     ) -> Ports {
@@ -155,8 +155,10 @@ impl Compiler<'_> {
         names.dedup();
         let mut sets = Vec::with_capacity(names.len());
         for name in names {
-            let any = Selector::all();
-            let selector = self.expressions.acquire(selector.unwrap_or(&any), self.symbols);
+            let selector = match selector {
+                Some(selector) => self.expressions.acquire(selector, self.symbols),
+                None => self.expressions.acquire(&Arc::new(Selector::all()), self.symbols),
+            };
             let name = self.symbols.acquire(&name);
             // A rule with ports has a protocol: it was read so.
             let meaning = Meaning::Port { name, protocol: protocol.unwrap_or_default(), selector };
@@ -166,7 +168,7 @@ impl Compiler<'_> {
         Ports { ranges: ranges.into(), named: sets.into() }
     }
 
-    fn selector(&mut self, selector: &Selector) -> SetId {
+    fn selector(&mut self, selector: &Arc<Selector>) -> SetId {
         let expression = self.expressions.acquire(selector, self.symbols);
         self.sets.define(Meaning::Selector(expression), self.expressions, self.symbols)
     }

@@ -78,7 +78,7 @@ pub(crate) struct Expressions {
 
 impl Expressions {
     /// The selector's expression, held once more.
-    pub(crate) fn acquire(&mut self, selector: &Selector, symbols: &mut Symbols) -> ExpressionId {
+    pub(crate) fn acquire(&mut self, selector: &Arc<Selector>, symbols: &mut Symbols) -> ExpressionId {
         if let Some(id) = self.by_selector.get(selector) {
             let id = *id;
             self.retain(id);
@@ -103,7 +103,7 @@ impl Expressions {
                 None => {}
             }
         }
-        let selector = Arc::new(selector.clone());
+        let selector = Arc::clone(selector);
         let expression = Expression {
             selector: Arc::clone(&selector),
             program,

@@ -115,7 +115,7 @@ impl Graph {
     /// Takes several changes in.
     pub fn apply_batch(&mut self, events: &[Event]) {
         for window in events.chunks(ahead::WINDOW) {
-            ahead::read(window);
+            ahead::read(window, &self.membership.items);
             window.iter().for_each(|event| self.apply(event));
         }
     }

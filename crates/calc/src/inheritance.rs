@@ -90,7 +90,11 @@ impl Inheritance {
     /// Adds an item to the group of its place, if there is one.
     pub(crate) fn join(&mut self, item: u32, place: &[u8]) -> Option<GroupId> {
         let id = *self.by_place.get(place)?;
-        self.groups[id.0 as usize].items.insert(item);
+        let items = &mut self.groups[id.0 as usize].items;
+        // Most items come in the order of their numbers.
+        if items.try_push(item).is_err() {
+            items.insert(item);
+        }
         Some(id)
     }
 

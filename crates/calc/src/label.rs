@@ -72,8 +72,11 @@ impl Collector {
         symbols: &mut Symbols,
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Labels {
+        let mut before = None;
         for (key, value) in labels {
-            self.push(Label { key: symbols.acquire(key), value });
+            let key = symbols.acquire_after(before, key);
+            self.push(Label { key, value });
+            before = Some(key);
         }
         self.finish()
     }

@@ -4,6 +4,8 @@
 //! becomes a reading too: one that denies, in the policy's place and for its types. The next hop
 //! is `book`.
 
+use std::sync::Arc;
+
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::policy::{Direction, GlobalNetworkPolicySpec, NetworkPolicySpec, Rule};
 use tortie_api::selector::{NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, Selector};
@@ -71,17 +73,17 @@ pub(crate) struct Reading {
     pub(crate) order: f64,
     pub(crate) types: Types,
     /// The workload endpoints that it applies to; none: it applies to no workload.
-    pub(crate) selector: Option<Selector>,
+    pub(crate) selector: Option<Arc<Selector>>,
     /// The rules, of the directions that it is for; or why it denies instead.
     pub(crate) rules: Result<Drafts, PolicyFault>,
 }
 
 /// The workload endpoints that a policy whose selector can't be read applies to.
-pub(crate) fn fallback_selector(key: &ResourceKey) -> Selector {
+pub(crate) fn fallback_selector(key: &ResourceKey) -> Arc<Selector> {
     if key.namespace.is_empty() {
-        Selector::all()
+        Arc::new(Selector::all())
     } else {
-        parse::in_namespace(&key.namespace).unwrap_or_else(|_| Selector::all())
+        parse::in_namespace(&key.namespace).unwrap_or_else(|_| Arc::new(Selector::all()))
     }
 }
 
@@ -102,8 +104,8 @@ pub(crate) fn read_namespaced(key: &ResourceKey, spec: &NetworkPolicySpec, parse
         let place = parse::in_namespace(&key.namespace)?;
         let accounts = parser
             .optional("serviceAccountSelector", service_account_selector)?
-            .map(Selector::in_service_accounts);
-        Ok([selector, accounts, Some(place)].into_iter().flatten().reduce(Selector::and))
+            .map(|accounts| Arc::new(Arc::unwrap_or_clone(accounts).in_service_accounts()));
+        Ok(parse::all_of([selector, accounts, Some(place)]))
     })();
     finish(key, Parts { tier, order: *order, types, ingress, egress }, selects, parser)
 }
@@ -125,24 +127,31 @@ pub(crate) fn read_global(key: &ResourceKey, spec: &GlobalNetworkPolicySpec, par
         performance_hints: _,
     } = spec;
     let selects = (|| {
-        let mut selector = parser.optional("selector", selector)?;
+        let selector = parser.optional("selector", selector)?;
+        let namespaces = parser.optional("namespaceSelector", namespace_selector)?;
+        let accounts = parser.optional("serviceAccountSelector", service_account_selector)?;
+        if let (Some(_), None, None) = (&selector, &namespaces, &accounts) {
+            return Ok(selector);
+        }
+        let mut selector = selector.map(Arc::unwrap_or_clone);
         // Beside a selector of namespaces, `all()` is what has a namespace, wherever it stands;
         // beside one of service accounts, what has a service account.
-        if let Some(namespaces) = parser.optional("namespaceSelector", namespace_selector)? {
-            let namespaces = namespaces.in_rule_namespaces();
+        if let Some(namespaces) = namespaces {
+            let namespaces = Arc::unwrap_or_clone(namespaces).in_rule_namespaces();
             selector = Some(match selector {
                 Some(selector) => selector.with_all_as_has(NAMESPACE_LABEL).and(namespaces),
                 None => namespaces,
             });
         }
-        if let Some(accounts) = parser.optional("serviceAccountSelector", service_account_selector)? {
-            let accounts = accounts.in_service_accounts().with_all_as_has(SERVICE_ACCOUNT_LABEL);
+        if let Some(accounts) = accounts {
+            let accounts =
+                Arc::unwrap_or_clone(accounts).in_service_accounts().with_all_as_has(SERVICE_ACCOUNT_LABEL);
             selector = Some(match selector {
                 Some(selector) => selector.with_all_as_has(SERVICE_ACCOUNT_LABEL).and(accounts),
                 None => accounts,
             });
         }
-        Ok(Some(selector.unwrap_or_else(Selector::all)))
+        Ok(Some(Arc::new(selector.unwrap_or_else(Selector::all))))
     })();
     if *do_not_track || *pre_dnat {
         return Reading {
@@ -167,7 +176,7 @@ struct Parts<'a> {
 fn finish(
     key: &ResourceKey,
     parts: Parts<'_>,
-    selects: Result<Option<Selector>, Fault>,
+    selects: Result<Option<Arc<Selector>>, Fault>,
     parser: &mut Parser,
 ) -> Reading {
     let Parts { tier, order, types, ingress, egress } = parts;
@@ -202,13 +211,13 @@ pub(crate) fn read_rules(
     namespace: Option<&str>,
     parser: &mut Parser,
 ) -> Result<Vec<Option<rule::Draft>>, PolicyFault> {
-    rules
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| {
-            rule::read(rule, namespace, parser).map_err(|fault| PolicyFault::Rule { direction, index, fault })
-        })
-        .collect()
+    // Collecting results would grow a list of large values step by step.
+    let mut drafts = Vec::with_capacity(rules.len());
+    for (index, rule) in rules.iter().enumerate() {
+        let fault = |fault| PolicyFault::Rule { direction, index, fault };
+        drafts.push(rule::read(rule, namespace, parser).map_err(fault)?);
+    }
+    Ok(drafts)
 }
 
 fn tier_name(tier: &str) -> Box<str> {
@@ -271,7 +280,7 @@ fn readable_selector<'a>(
     text: &impl Fn(&str) -> &'a str,
     has_spec: bool,
     parser: &mut Parser,
-) -> Option<Selector> {
+) -> Option<Arc<Selector>> {
     let part = |name: &str| text(name).to_owned();
     let reading = if !has_spec {
         return Some(fallback_selector(key));

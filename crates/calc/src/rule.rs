@@ -4,6 +4,8 @@
 //! family it is of), and nothing of a cluster is needed for it. The next hop is `compile`,
 //! which gives the sets their ids.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use tortie_api::policy::{
     Action, EntityRule, HttpMatch, IcmpFields, Rule, RuleMetadata, ServiceAccountMatch, ServiceMatch,
@@ -32,8 +34,8 @@ pub(crate) struct Draft {
 /// One side of a rule that was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct DraftSide {
-    pub(crate) selector: Option<Selector>,
-    pub(crate) not_selector: Option<Selector>,
+    pub(crate) selector: Option<Arc<Selector>>,
+    pub(crate) not_selector: Option<Arc<Selector>>,
     pub(crate) nets: Vec<IpNet>,
     pub(crate) not_nets: Vec<IpNet>,
     pub(crate) ports: DraftPorts,
@@ -214,18 +216,21 @@ fn read_side(
         None => None,
     };
     let place = match (parser.optional(fields.namespace_selector, namespace_selector)?, namespace) {
-        (Some(selector), _) => Some(selector.in_rule_namespaces()),
+        (Some(selector), _) => Some(Arc::new(Arc::unwrap_or_clone(selector).in_rule_namespaces())),
         (None, Some(namespace)) if selector.is_some() || not_selector.is_some() || accounts.is_some() => {
             Some(parse::in_namespace(namespace)?)
         }
         (None, _) => None,
     };
     // In one order, so that the same peer is the same set whoever names it.
-    let selector = [selector, accounts, place].into_iter().flatten().reduce(Selector::and);
+    let selector = parse::all_of([selector, accounts, place]);
     // Calico makes one selector of both, so that one object must meet it: an address that a network
     // set covers is not excluded by what the set lacks if its own endpoint is selected.
     let (selector, not_selector) = match (selector, not_selector) {
-        (Some(selector), Some(not)) => (Some(selector.and(not.not())), None),
+        (Some(selector), Some(not)) => {
+            let not = Arc::new(Arc::unwrap_or_clone(not).not());
+            (parse::all_of([Some(selector), Some(not)]), None)
+        }
         either => either,
     };
     Ok(DraftSide {
@@ -242,12 +247,14 @@ fn read_service_accounts(
     accounts: &ServiceAccountMatch,
     fields: &SideFields,
     parser: &mut Parser,
-) -> Result<Option<Selector>, Fault> {
+) -> Result<Option<Arc<Selector>>, Fault> {
     let ServiceAccountMatch { names, selector } = accounts;
-    let selector = parser.optional(fields.service_accounts, selector)?.map(Selector::in_service_accounts);
-    let names =
-        (!names.is_empty()).then(|| Selector::service_account_names(names.iter().map(String::as_str)));
-    Ok([selector, names].into_iter().flatten().reduce(Selector::and))
+    let selector = parser
+        .optional(fields.service_accounts, selector)?
+        .map(|selector| Arc::new(Arc::unwrap_or_clone(selector).in_service_accounts()));
+    let names = (!names.is_empty())
+        .then(|| Arc::new(Selector::service_account_names(names.iter().map(String::as_str))));
+    Ok(parse::all_of([selector, names]))
 }
 
 fn read_ports(ports: &[Port]) -> DraftPorts {

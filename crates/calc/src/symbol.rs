@@ -27,6 +27,8 @@ struct Entry {
     holders: u32,
     /// Of the text, so that a table that grows reads no texts.
     hash: u32,
+    /// Which one was asked for after this one the last time.
+    next: u32,
 }
 
 fn hash(text: &str) -> u32 {
@@ -78,13 +80,30 @@ impl Symbols {
                     entries.push(Entry::default());
                     u32::try_from(entries.len() - 1).expect("fewer than 2^32 texts fit in memory")
                 });
-                entries[index as usize] = Entry { text: text.into(), holders: 0, hash };
+                entries[index as usize] = Entry { text: text.into(), holders: 0, hash, next: 0 };
                 table.insert_unique(spread(hash), index, |index| spread(entries[*index as usize].hash));
                 index
             }
         };
         entries[index as usize].holders += 1;
         Symbol(index)
+    }
+
+    /// The same for a text that comes after another. Objects name their labels in one order, so what came then is
+    /// looked at first.
+    pub(crate) fn acquire_after(&mut self, before: Option<Symbol>, text: &str) -> Symbol {
+        let Some(before) = before else { return self.acquire(text) };
+        let next = self.entries[before.0 as usize].next;
+        if let Some(entry) = self.entries.get_mut(next as usize)
+            && entry.holders > 0
+            && same(&entry.text, text)
+        {
+            entry.holders += 1;
+            return Symbol(next);
+        }
+        let found = self.acquire(text);
+        self.entries[before.0 as usize].next = found.0;
+        found
     }
 
     /// Holds a symbol once more.
@@ -122,6 +141,25 @@ impl Symbols {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_found_after_any_other() {
+        let mut symbols = Symbols::default();
+        let texts = ["app", "role", "tier"];
+        let once: Vec<Symbol> = texts.iter().map(|text| symbols.acquire(text)).collect();
+        for before in once.iter().copied().map(Some).chain([None]) {
+            for (text, symbol) in texts.iter().zip(&once).chain(texts.iter().rev().zip(once.iter().rev())) {
+                assert_eq!(symbols.acquire_after(before, text), *symbol);
+                symbols.release(*symbol);
+            }
+        }
+        let [app, role, tier] = once.as_slice() else { unreachable!("three texts") };
+        assert_eq!(symbols.acquire_after(Some(*app), "tier"), *tier);
+        symbols.release(*tier);
+        symbols.release(*tier);
+        let other = symbols.acquire_after(Some(*app), "zone");
+        assert_eq!((symbols.text(other), symbols.text(*role), symbols.len()), ("zone", "role", 3));
+    }
 
     #[test]
     fn a_text_that_nobody_holds_takes_no_room_and_its_number_is_given_again() {
