@@ -1,7 +1,7 @@
 //! Items: all that a rule's selector can pick. Workload endpoints of every node, host endpoints,
 //! network sets; in one index, as in Calico.
 //!
-//! An item is kept small (about 200 bytes): its labels as symbols, its prefixes, its named ports,
+//! An item is kept small (about 300 bytes): its labels, its prefixes, its named ports,
 //! and the number of its list of memberships. What of a local endpoint is needed beside that is
 //! in `local`. This file reads objects into items and holds them; `membership` works out lists.
 
