@@ -227,10 +227,11 @@ impl Agent<'_> {
             if std::mem::take(&mut self.heap_is_loose) {
                 sys::trim_heap();
             }
-            if self.driver.next_retirement().is_some_and(|due| due <= Instant::now())
-                && let Err(error) = self.driver.retire()
-            {
-                tracing::warn!(%error, "a table that is no longer used could not be deleted");
+            if self.driver.next_retirement().is_some_and(|due| due <= Instant::now()) {
+                if let Err(error) = self.driver.retire() {
+                    tracing::warn!(%error, "a table that is no longer used could not be deleted yet");
+                }
+                self.heap_is_loose = self.driver.next_retirement().is_none();
             }
             self.check();
         }

@@ -10,6 +10,7 @@ use super::follow::apply_op;
 use super::keys::{path_name, path_of_log, path_of_name};
 use super::layout::{Generation, Map};
 use super::open::Open;
+use super::retire::{Clearing, Retired};
 use super::settings::{Ownership, Settings, TABLE_COMMENT, TABLE_COMMENT_PREFIX};
 use crate::batch::{Batch, Place};
 use crate::client::{Client, Features};
@@ -17,9 +18,8 @@ use crate::kernel::{NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST};
 use crate::object::{Counter, Table};
 use crate::{Error, Monitor, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Instant;
-use tortie_dataplane::flat::{GRACE, Op, Outcome, PathId, Phase, Step, Tables};
+use std::sync::{Arc, Mutex};
+use tortie_dataplane::flat::{Op, Outcome, PathId, Phase, Step, Tables};
 use tortie_netlink::Rtnetlink;
 
 /// What a counter counted: first packets of connections.
@@ -32,7 +32,7 @@ pub struct Count {
 }
 
 impl Count {
-    fn add(&mut self, counter: &Counter) {
+    pub(super) fn add(&mut self, counter: &Counter) {
         self.packets += counter.packets;
         self.bytes += counter.bytes;
     }
@@ -68,10 +68,13 @@ pub struct Flat {
     pub(super) tables: Tables,
     pub(super) current: Option<Current>,
     pub(super) retired: Vec<Retired>,
+    pub(super) clearing: Clearing,
+    /// For listings that take long; nothing is changed through it.
+    pub(super) lister: Arc<Mutex<Client>>,
     /// What counters of deleted generations had counted.
-    carried: BTreeMap<PathId, Count>,
+    pub(super) carried: BTreeMap<PathId, Count>,
     /// Generations that this process made: only in them do path ids mean what they mean now.
-    ours: BTreeSet<Generation>,
+    pub(super) ours: BTreeSet<Generation>,
     /// A transaction failed: the kernel holds an older state than `tables`.
     pub(super) behind: bool,
     pub(super) ahead: Option<Ahead>,
@@ -97,12 +100,6 @@ pub(super) struct Ahead {
     pub(super) paths: u32,
 }
 
-#[derive(Debug)]
-pub(super) struct Retired {
-    generation: Generation,
-    since: Instant,
-}
-
 impl Flat {
     /// Opens the driver in the calling thread's network namespace. Writes nothing.
     pub fn open(settings: Settings) -> Result<Self> {
@@ -119,6 +116,8 @@ impl Flat {
             tables: Tables::default(),
             current: None,
             retired: Vec::new(),
+            clearing: Clearing::default(),
+            lister: Arc::new(Mutex::new(Client::open()?)),
             carried: BTreeMap::new(),
             ours: BTreeSet::new(),
             behind: false,
@@ -192,8 +191,7 @@ impl Flat {
         self.behind = false;
         self.current = Some(current);
         self.ours.insert(generation);
-        let since = Instant::now();
-        self.retired = present.into_iter().map(|generation| Retired { generation, since }).collect();
+        self.rest(present);
         Ok(())
     }
 
@@ -204,9 +202,6 @@ impl Flat {
     /// If the kernel refuses even that; what judges is what judged before, and the next step tries again.
     pub fn apply(&mut self, step: &Step) -> Result<Applied> {
         let mut applied = Applied::default();
-        if step.phase == Phase::Shrink {
-            applied.transactions += self.retire()?;
-        }
         applied.final_counts = self.final_counts(&step.ops)?;
         let Some(mut current) = self.current.take().filter(|_| !self.behind) else {
             return self.apply_anew(step, applied);
@@ -237,25 +232,6 @@ impl Flat {
         let step =
             Step { phase: Phase::Switch, ops: vec![Op::SetEndpoint(Arc::clone(name), Arc::clone(ports))] };
         self.apply(&step).map(|_| ())
-    }
-
-    /// When [`Flat::retire`] will have something to do.
-    #[must_use]
-    pub fn next_retirement(&self) -> Option<Instant> {
-        self.retired.iter().map(|retired| retired.since + GRACE).min()
-    }
-
-    /// Deletes the generations that stopped judging at least [`GRACE`] ago; returns how many transactions that took.
-    pub fn retire(&mut self) -> Result<u32> {
-        let mut transactions = 0;
-        let now = Instant::now();
-        while let Some(place) = self.retired.iter().position(|retired| retired.since + GRACE <= now) {
-            let generation = self.retired[place].generation;
-            self.delete_generation(generation)?;
-            self.retired.remove(place);
-            transactions += 1;
-        }
-        Ok(transactions)
     }
 
     /// What each path has counted since this process first installed it.
@@ -346,31 +322,6 @@ impl Flat {
         let mut names: Vec<String> = self.client.sets(&table)?.into_iter().map(|set| set.name).collect();
         names.extend(self.client.chains(&table)?.into_iter().map(|chain| chain.name));
         Ok(names.iter().filter_map(|name| Generation::of(name)).collect())
-    }
-
-    /// Everything of a generation, in one transaction: rules first, then maps, chains, counters.
-    fn delete_generation(&mut self, generation: Generation) -> Result<()> {
-        let table = self.settings.table.clone();
-        let is_of = |name: &str| Generation::of(name) == Some(generation);
-        let sets = self.client.sets(&table)?;
-        let chains = self.client.chains(&table)?;
-        let counters = self.client.counters(&table)?;
-        let mut batch = self.batch();
-        let chains: Vec<_> = chains.iter().filter(|chain| is_of(&chain.name)).collect();
-        chains.iter().for_each(|chain| batch.flush_chain(&chain.name));
-        sets.iter().filter(|set| is_of(&set.name)).for_each(|set| batch.delete_set(&set.name));
-        chains.iter().for_each(|chain| batch.delete_chain(&chain.name));
-        let counters: Vec<_> = counters.iter().filter(|counter| is_of(&counter.name)).collect();
-        counters.iter().for_each(|counter| batch.delete_counter(&counter.name));
-        self.client.commit(batch)?;
-        if self.ours.remove(&generation) {
-            for counter in counters {
-                if let Some((path, _)) = path_of_name(&counter.name) {
-                    self.carried.entry(path).or_default().add(counter);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The last values of the counters that the ops remove, read before they go.

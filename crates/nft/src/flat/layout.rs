@@ -133,10 +133,13 @@ pub enum Shape {
 }
 
 impl Map {
+    /// Is written before all else of a generation and deleted after it: by it a generation is known.
+    pub const FIRST: Map = Map::NeighbourTypes;
+
     /// Every map of a generation, in the order in which they are made.
     #[must_use]
     pub fn all() -> Vec<Map> {
-        let mut maps = vec![Map::Interfaces, Map::NeighbourTypes, Map::Port];
+        let mut maps = vec![Map::FIRST, Map::Interfaces, Map::Port];
         for family in FAMILIES {
             maps.extend([
                 Map::Source(family),

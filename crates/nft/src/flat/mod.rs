@@ -18,6 +18,7 @@ mod keys;
 mod layout;
 mod open;
 mod phrases;
+mod retire;
 mod settings;
 mod stack;
 mod whole;

@@ -52,8 +52,8 @@ impl Flat {
         let new = || Batch::new(&settings.table).with_destroy(features.destroy);
         let mut commit = |batch| client.commit(batch);
         let mut writer = Writer::new(Cutting::Allowed, &new, &mut commit);
-        // It tells of a generation that was never finished; how large the others must be isn't known yet.
-        writer.batch()?.add_set(&Map::NeighbourTypes.set(generation, 0));
+        // How large the others must be isn't known yet.
+        writer.batch()?.add_set(&Map::FIRST.set(generation, 0));
         for path in 0..paths {
             let name = path_name(PathId(path), generation);
             writer.batch()?.add_counter(&Counter { name, packets: 0, bytes: 0 });

@@ -34,7 +34,7 @@ fn assert_no_drift(flat: &mut Flat) {
 }
 
 /// Waits for the old generations' end, which comes by the clock.
-fn retire(flat: &mut Flat) {
+pub fn retire(flat: &mut Flat) {
     while flat.next_retirement().is_some() {
         flat.retire().unwrap();
     }
@@ -453,4 +453,26 @@ fn switches_of_stack_class_and_generation_lose_no_packet_and_let_none_through() 
             assert!(through.is_empty(), "{} of {} let through", through.len(), sent.len());
         }
     }
+}
+
+#[test]
+fn a_large_generation_goes_in_parts_and_changes_are_made_between_them() {
+    let (_namespace, mut flat) = open("parts");
+    let mut tables = mk_tables();
+    for path in 100..20_100 {
+        tables.paths.insert(PathId(path), mk_path(path, false));
+    }
+    flat.install(tables.clone()).unwrap();
+    flat.install(tables).unwrap();
+    let mut parts = 0;
+    while flat.next_retirement().is_some() {
+        if flat.retire().unwrap() > 0 {
+            parts += 1;
+            let address: IpAddr = format!("10.65.1.{}", parts % 250).parse().unwrap();
+            flat.apply(&step(Phase::Switch, vec![Op::SetAddress(address, ClassId(7))])).unwrap();
+        }
+    }
+    // Rules and maps, then counters, some 3,000 at a time.
+    assert!((5..20).contains(&parts), "{parts} parts");
+    assert!(flat.check().unwrap().is_none());
 }

@@ -1,5 +1,6 @@
 //! The flat table as a whole: closed first, installed, listed, loaded again, changed, retired.
 
+use crate::changes::retire;
 use crate::support::tables::*;
 use crate::support::{comparable, list_ruleset, namespace, run, run_with_input};
 use std::net::IpAddr;
@@ -196,8 +197,7 @@ fn counters_that_were_made_ahead_by_a_process_that_died_go_with_the_next_one_s()
         .unwrap();
     flat.install(mk_tables()).unwrap();
     assert_eq!(counters(&namespace), 2_000 + 4);
-    std::thread::sleep(GRACE);
-    flat.retire().unwrap();
+    retire(&mut flat);
     assert_eq!(counters(&namespace), 4);
     assert!(flat.check().unwrap().is_none());
 }

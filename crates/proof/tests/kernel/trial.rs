@@ -82,7 +82,10 @@ pub fn run(world: &mut World, case: &Case, cover: &mut Cover, totals: &mut Total
     if !drift.is_none() {
         return Err(format!("the kernel does not hold what was written: {drift:?}"));
     }
-    flat.retire().unwrap();
+    // The generations of the cases before go now and then: that takes a grace period.
+    while case.seed.is_multiple_of(20) && flat.next_retirement().is_some() {
+        flat.retire().unwrap();
+    }
     Ok(())
 }
 
