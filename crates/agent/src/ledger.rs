@@ -108,7 +108,9 @@ impl Ledger {
             match self.names.entry(policy) {
                 Entry::Occupied(mut known) => known.get_mut().1 += 1,
                 Entry::Vacant(new) => {
-                    drop(PolicyName::of(policy, classifier).map(|name| new.insert((name, 1))))
+                    if let Some(name) = PolicyName::of(policy, classifier) {
+                        new.insert((name, 1));
+                    }
                 }
             }
         }

@@ -201,8 +201,7 @@ impl Flat {
     /// # Errors
     /// If the kernel refuses even that; what judges is what judged before, and the next step tries again.
     pub fn apply(&mut self, step: &Step) -> Result<Applied> {
-        let mut applied = Applied::default();
-        applied.final_counts = self.final_counts(&step.ops)?;
+        let mut applied = Applied { final_counts: self.final_counts(&step.ops)?, ..Applied::default() };
         let Some(mut current) = self.current.take().filter(|_| !self.behind) else {
             return self.apply_anew(step, applied);
         };
