@@ -12,7 +12,7 @@ help:
 	@echo 'make test    all tests (root; everything happens in network namespaces of their own)'
 	@echo 'make bench   the benchmarks: name=value lines'
 	@echo 'make build   the release binary, $(TORTIE)'
-	@echo 'make install the binary, its names as CNI plugin, and the service, on this machine'
+	@echo 'make install the binary, its names as calicoctl and CNI plugin, and the service, on this machine'
 
 tools:
 	@tools/install

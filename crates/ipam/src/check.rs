@@ -31,6 +31,10 @@ pub struct BlockUse {
     pub free: u32,
     /// Free addresses that are reserved, and so aren't given by themselves.
     pub reserved: u32,
+    /// Addresses that somebody has, or had until a moment ago.
+    pub in_use: u32,
+    /// Those of them that were released and cool down.
+    pub cooling: u32,
 }
 
 /// How full a pool is.
@@ -60,6 +64,8 @@ pub fn utilization(view: Arc<View>) -> Machine<Vec<PoolUse>> {
                 capacity: net::size(&block.cidr),
                 free,
                 reserved: block.unallocated.len() as u32 - free,
+                in_use: block.allocations.iter().flatten().count() as u32,
+                cooling: block.cooling(),
             };
             let of_pool =
                 uses.iter_mut().find(|pool| pool.cidr.is_some_and(|cidr| cidr.contains(&block.cidr)));

@@ -206,6 +206,17 @@ impl Reservations {
         self.0.iter().any(|net| net.contains(&address))
     }
 
+    /// How many addresses of a net are reserved, each counted once.
+    pub fn count_in(&self, net: &IpNet) -> u128 {
+        let size = |net: &IpNet| 1u128.checked_shl(u32::from(net.max_prefix_len() - net.prefix_len()));
+        if self.covering(net).is_some() {
+            return size(net).unwrap_or(u128::MAX);
+        }
+        let inside: Vec<IpNet> = self.0.iter().filter(|reserved| net.contains(*reserved)).copied().collect();
+        let counted = IpNet::aggregate(&inside);
+        counted.iter().map(|net| size(net).unwrap_or(u128::MAX)).fold(0, u128::saturating_add)
+    }
+
     /// The reservation that has all of a block.
     pub fn covering(&self, block: &IpNet) -> Option<&IpNet> {
         self.0.iter().find(|net| net.contains(block))

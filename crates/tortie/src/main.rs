@@ -2,6 +2,7 @@
 //!
 //! Each command has a file of its own under `command`; what it does is in the crates below.
 
+mod calicoctl;
 mod command;
 mod objects;
 mod output;
@@ -39,6 +40,21 @@ fn main() -> ExitCode {
         }
         return call(plugin);
     }
+    if calicoctl::called() {
+        let log = log
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_env_filter(said.clone().unwrap_or_else(|| EnvFilter::new("error")))
+            .with_filter_reloading();
+        let handle = log.reload_handle();
+        log.init();
+        return calicoctl::run(&|level| {
+            if said.is_none()
+                && let Err(error) = handle.reload(EnvFilter::new(level))
+            {
+                tracing::warn!(%error, "what is logged could not be changed");
+            }
+        });
+    }
     let told = if std::env::args().nth(1).as_deref() == Some("agent") { "info" } else { "warn" };
     let may_change = said.is_none();
     let log = log
@@ -66,10 +82,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// The name that this process was called by.
+fn called_as() -> Option<String> {
+    let path = std::env::args_os().next().map(PathBuf::from)?;
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
 /// Which CNI plugin this process was called as, if it was: by its name, or by a runtime under any name.
 fn plugin() -> Option<Plugin> {
-    let name = std::env::args_os().next().map(PathBuf::from)?;
-    match name.file_name()?.to_str()? {
+    match called_as()?.as_str() {
         "calico" => Some(Plugin::Network),
         "calico-ipam" => Some(Plugin::Ipam),
         _ if std::env::var_os("CNI_COMMAND").is_some() => Some(Plugin::Network),
@@ -105,13 +126,12 @@ fn call(plugin: Plugin) -> ExitCode {
 fn refuse(error: &clap::Error) -> ExitCode {
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
-        && flag.starts_with('-')
     {
-        match flag.strip_prefix('-').and_then(|rest| rest.chars().next()) {
-            Some('-') | None => eprintln!("unknown flag: {flag}"),
-            Some(letter) => eprintln!("unknown shorthand flag: '{letter}' in {flag}"),
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        if let Some(message) = calicoctl::unknown_flag(flag, &words) {
+            eprintln!("{message}");
+            return ExitCode::FAILURE;
         }
-        return ExitCode::FAILURE;
     }
     // Nothing is left to do if standard output or error is closed.
     drop(error.print());

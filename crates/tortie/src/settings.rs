@@ -22,22 +22,23 @@ const FIELDS: [(&str, &str); 3] = [
     ("tortieDatabaseSync", "TORTIE_DATABASE_SYNC"),
 ];
 
+/// The type of datastore that the settings name.
+///
+/// # Errors
+/// What of the settings makes no sense.
+pub fn datastore_type(file: &Path) -> anyhow::Result<String> {
+    let said = said(file)?;
+    let found = setting(&said, "DATASTORE_TYPE");
+    Ok(found.unwrap_or_else(|| "embedded".to_owned()))
+}
+
 /// Opens the datastore that the settings name. A missing file is an error only if it is not the default one.
 ///
 /// # Errors
 /// What of the settings makes no sense, or why the datastore can't be opened.
 pub fn client(file: &Path) -> anyhow::Result<Client> {
-    let said = match std::fs::read_to_string(file) {
-        Ok(text) => read(&text).with_context(|| file.display().to_string())?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {
-            BTreeMap::new()
-        }
-        Err(error) => bail!("open {}: {error}", file.display()),
-    };
-    let setting = |name: &str| {
-        let environment = std::env::var(name).ok().filter(|value| !value.is_empty());
-        environment.or_else(|| said.get(name).cloned())
-    };
+    let said = said(file)?;
+    let setting = |name: &str| setting(&said, name);
     match setting("DATASTORE_TYPE").as_deref() {
         None | Some("embedded") => {
             let store = Embedded::open(Options::from_settings(setting)?)?;
@@ -48,6 +49,23 @@ pub fn client(file: &Path) -> anyhow::Result<Client> {
         }
         Some(other) => bail!("DATASTORE_TYPE: found {other:?}, expected \"embedded\""),
     }
+}
+
+/// What a file says, which need not be there if it is the default one.
+fn said(file: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => read(&text).with_context(|| file.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {
+            Ok(BTreeMap::new())
+        }
+        Err(error) => bail!("open {}: {error}", file.display()),
+    }
+}
+
+/// A setting by the name of its variable: the environment's, or the file's.
+fn setting(said: &BTreeMap<String, String>, name: &str) -> Option<String> {
+    let environment = std::env::var(name).ok().filter(|value| !value.is_empty());
+    environment.or_else(|| said.get(name).cloned())
 }
 
 /// Where the agent of this machine answers.

@@ -328,6 +328,13 @@ impl Block {
         attribute.released_at.is_none().then_some(attribute)
     }
 
+    /// How many addresses were released and cool down.
+    pub fn cooling(&self) -> u32 {
+        let list = self.attributes.list();
+        let indexes = self.allocations.iter().flatten();
+        indexes.filter(|index| list[**index as usize].released_at.is_some()).count() as u32
+    }
+
     /// The ordinals that a handle has.
     pub fn of_handle(&self, handle: &HandleId) -> Vec<u32> {
         let list = self.attributes.list();

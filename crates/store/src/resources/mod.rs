@@ -132,7 +132,23 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::Invalid`], and [`Error::Missing`] for what it refers to.
-    pub fn create(&self, mut object: Value) -> Result<Value> {
+    pub fn create(&self, object: Value) -> Result<Value> {
+        self.create_if(object, |id, object| rules::on_create(self, id, object))
+    }
+
+    /// The same without regard to other objects: for the parts of a pool, beside the pool that they are the parts of.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] and [`Error::Invalid`].
+    pub fn create_beside(&self, object: Value) -> Result<Value> {
+        self.create_if(object, |_, _| Ok(()))
+    }
+
+    fn create_if(
+        &self,
+        mut object: Value,
+        allowed: impl FnOnce(&ResourceKey, &Value) -> Result<()>,
+    ) -> Result<Value> {
         if let Some(version) = resource_version(&object) {
             return Err(Error::invalid(
                 "Metadata.ResourceVersion",
@@ -146,7 +162,7 @@ impl Client {
         let mut object = canonical::canonical(id.kind, object)?;
         rules::before_defaults(&id, &object)?;
         defaults::fill(id.kind, &mut object);
-        rules::on_create(self, &id, &object)?;
+        allowed(&id, &object)?;
         addresses::check(&id, &object)?;
         metadata::created(&mut object, std::time::SystemTime::now());
         let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
@@ -253,6 +269,18 @@ impl Client {
             }
             Err(Error::NotFound { .. }) => Err(Error::Missing { id: id.clone() }),
             Err(Error::Conflict { expected, found, .. }) => Err(conflict(&expected.to_string(), found)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Delete an object and nothing else: what belongs to a pool stays, for the pools that take its place.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn delete_alone(&self, id: &ResourceKey) -> Result<()> {
+        match self.store.delete(&keys::resource(id), None) {
+            Ok(_) => Ok(()),
+            Err(Error::NotFound { .. }) => Err(Error::Missing { id: id.clone() }),
             Err(error) => Err(error),
         }
     }

@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn outcome(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { common, skip_exists } = arguments;
     let items = objects::items(common, None)?;
-    let client = objects::open_to_write(&common.config)?;
+    let client = common.store.open_to_write()?;
     Ok(objects::for_each(common, &client, items, false, |client, item| create(client, item, *skip_exists)))
 }
 

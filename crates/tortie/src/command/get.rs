@@ -18,7 +18,7 @@ pub struct Arguments {
     named: Named,
     #[command(flatten)]
     common: Common,
-    /// ps, wide, yaml, json, name, or custom-columns=HEADING,...
+    /// ps, wide, yaml, json, name, custom-columns=HEADING,..., go-template=TEMPLATE or go-template-file=FILE.
     #[arg(short, long, default_value = "ps")]
     output: String,
     /// Objects of all namespaces.
@@ -43,7 +43,7 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let format = Format::parse(output, with_namespace).map_err(Failure::Command)?;
     let items =
         objects::items(common, Some(named)).map_err(|failure| failure.during("failed to get resources"))?;
-    let client = objects::open(&common.config)?;
+    let client = common.store.open()?;
     let (mut shown, mut unreadable) = (Vec::new(), Vec::new());
     let outcome = objects::for_each(common, &client, items, *all_namespaces, |client, item| {
         if *all_namespaces && !item.id().name.is_empty() {

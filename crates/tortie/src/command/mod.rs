@@ -1,15 +1,18 @@
 //! The commands, one file each.
 
 mod agent;
-mod apply;
+pub mod apply;
 mod convert;
-mod create;
-mod delete;
+pub mod create;
+pub mod delete;
 mod demo;
 mod explain;
-mod get;
+pub mod get;
 pub mod input;
-mod replace;
+pub mod ipam;
+pub mod label;
+pub mod patch;
+pub mod replace;
 mod selector;
 mod status;
 mod trace;
@@ -33,6 +36,12 @@ pub enum Command {
     Replace(replace::Arguments),
     /// Deletes objects by file, or by kind and name.
     Delete(delete::Arguments),
+    /// Changes parts of an object in place.
+    Patch(patch::Arguments),
+    /// Sets or removes a label of an object.
+    Label(label::Arguments),
+    /// Shows and mends address management.
+    Ipam(ipam::Arguments),
     /// Shows objects by file, by kind and name, or all of a kind.
     Get(get::Arguments),
     /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
@@ -63,6 +72,9 @@ impl Command {
             Self::Create(arguments) => Ok(create::run(&arguments)),
             Self::Replace(arguments) => Ok(replace::run(&arguments)),
             Self::Delete(arguments) => Ok(delete::run(&arguments)),
+            Self::Patch(arguments) => Ok(patch::run(arguments)),
+            Self::Label(arguments) => Ok(label::run(arguments)),
+            Self::Ipam(arguments) => Ok(ipam::run(arguments)),
             Self::Get(arguments) => Ok(get::run(&arguments)),
             Self::Convert(arguments) => convert::run(arguments),
             Self::Demo(arguments) => demo::run(&arguments),

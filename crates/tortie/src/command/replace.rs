@@ -24,7 +24,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let items = objects::items(common, None)?;
-    let client = objects::open_to_write(&common.config)?;
+    let client = common.store.open_to_write()?;
     Ok(objects::for_each(common, &client, items, false, replace))
 }
 

@@ -10,8 +10,9 @@ mod files;
 mod kinds;
 mod namespace;
 mod outcome;
+mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -21,10 +22,9 @@ use tortie_api::{defaults, validate};
 use tortie_store::Error;
 use tortie_store::resources::Client;
 
-use crate::settings;
-
 pub use kinds::short_names;
 pub use outcome::{Failure, Outcome, Refusal, Style, Verb};
+pub use store::Store;
 
 /// Arguments of all commands on objects.
 #[derive(Debug, Args)]
@@ -38,25 +38,18 @@ pub struct Common {
     /// Files without objects are no error.
     #[arg(long)]
     pub skip_empty: bool,
-    /// A file with the settings of the datastore.
-    #[arg(short, long, default_value = settings::DEFAULT_FILE)]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub store: Store,
     /// The namespace of objects that do not name theirs; `default` if there is none.
     #[arg(short, long)]
     pub namespace: Option<String>,
-    /// Accepted for compatibility with calicoctl: the context of a kubeconfig file.
-    #[arg(long, hide = true)]
-    pub context: Option<String>,
-    /// Accepted for compatibility with calicoctl.
-    #[arg(long, hide = true)]
-    pub allow_version_mismatch: bool,
 }
 
 /// A kind and names on the command line, instead of a file.
 #[derive(Debug, Args)]
 pub struct Named {
     /// The kind, in any case, also in the plural or by its short name: `networkpolicy`, `np`.
-    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
+    #[arg(conflicts_with = "filename")]
     pub kind: Option<String>,
     /// The names.
     pub names: Vec<String>,
@@ -107,46 +100,50 @@ pub fn items(common: &Common, named: Option<&Named>) -> Result<Vec<Item>, Failur
         return files::read(path, common.recursive, common.skip_empty);
     }
     let Some(Named { kind: Some(word), names }) = named else { return Err(Failure::nothing()) };
-    let kind = kinds::by_name(word)
-        .ok_or_else(|| Failure::Command(format!("resource type '{word}' is not supported")))?;
+    let kind = kind(word)?;
     if names.iter().any(String::is_empty) {
         return Err(Failure::Command("resource name may not be empty".to_owned()));
     }
-    let item = |name: &str| {
-        let mut metadata = json!({ "name": name });
-        if kind.scope() == Scope::Namespaced {
-            metadata["namespace"] = json!(common.namespace.as_deref().unwrap_or_default());
-        }
-        let json = json!({ "kind": kind.name(), "apiVersion": kind.api().version(), "metadata": metadata });
-        Item { kind, json, source: None }
-    };
+    let item = |name: &str| of_name(kind, name, common.namespace.as_deref());
     Ok(if names.is_empty() { vec![item("")] } else { names.iter().map(|name| item(name)).collect() })
+}
+
+/// One object by the names on the command line.
+///
+/// # Errors
+/// [`Failure`], if the kind is not known or the name is empty.
+pub fn named(word: &str, name: &str, namespace: Option<&str>) -> Result<Item, Failure> {
+    let kind = kind(word)?;
+    if name.is_empty() {
+        return Err(Failure::Command("resource name may not be empty".to_owned()));
+    }
+    Ok(of_name(kind, name, namespace))
+}
+
+fn kind(word: &str) -> Result<Kind, Failure> {
+    kinds::by_name(word).ok_or_else(|| Failure::Command(format!("resource type '{word}' is not supported")))
+}
+
+fn of_name(kind: Kind, name: &str, namespace: Option<&str>) -> Item {
+    let mut metadata = json!({ "name": name });
+    if kind.scope() == Scope::Namespaced {
+        metadata["namespace"] = json!(namespace.unwrap_or_default());
+    }
+    let json = json!({ "kind": kind.name(), "apiVersion": kind.api().version(), "metadata": metadata });
+    Item { kind, json, source: None }
+}
+
+/// Settles the namespace of an object: its own, the one given, or `default`.
+///
+/// # Errors
+/// In calicoctl's words, if the kind has none or two are said.
+pub fn place(item: &mut Item, given: Option<&str>) -> Result<(), String> {
+    namespace::resolve(item, given, false)
 }
 
 /// Whether objects of a kind are handled by commands: calicoctl's kinds, and those of Kubernetes that we keep.
 pub fn is_handled(kind: Kind) -> bool {
     !short_names(kind).is_empty()
-}
-
-/// Opens the datastore.
-///
-/// # Errors
-/// A [`Failure`] in calicoctl's words.
-pub fn open(config: &Path) -> Result<Client, Failure> {
-    settings::client(config)
-        .map_err(|error| Failure::Command(format!("Failed to create Calico API client: {error:#}")))
-}
-
-/// Opens the datastore to write, and makes what an empty one has to have. That this fails fails nothing: the write tells.
-///
-/// # Errors
-/// A [`Failure`] in calicoctl's words.
-pub fn open_to_write(config: &Path) -> Result<Client, Failure> {
-    let client = open(config)?;
-    if let Err(error) = client.ensure_initialized() {
-        tracing::info!(%error, "unable to initialize the datastore");
-    }
-    Ok(client)
 }
 
 /// Does `action` with each item, in order; one that fails does not stop the rest. Each is in the store at once; the disk is
@@ -163,8 +160,7 @@ pub fn for_each(
     let mut outcome = Outcome::of(&items);
     for mut item in items {
         let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
-        let refused = |message| Refusal { message, places: Vec::new() };
-        match placed.map_err(refused).and_then(|()| action(client, &item)) {
+        match placed.map_err(Refusal::from).and_then(|()| action(client, &item)) {
             Ok(object) => outcome.done(object),
             Err(refusal) => outcome.failed(refusal),
         }

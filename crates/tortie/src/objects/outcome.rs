@@ -62,6 +62,12 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<String> for Refusal {
+    fn from(message: String) -> Refusal {
+        Refusal { message, places: Vec::new() }
+    }
+}
+
 impl Refusal {
     /// All `faults` of an object that was read from `file`, in the words of Calico's client.
     pub fn of_faults(file: &str, faults: &[Fault]) -> Refusal {
@@ -92,6 +98,8 @@ pub enum Failure {
     },
     /// Anything else, in words.
     Command(String),
+    /// The same, for standard output.
+    Printed(String),
 }
 
 impl Outcome {
@@ -125,7 +133,7 @@ impl Outcome {
     pub fn summary(self, verb: &Verb) -> Result<(), Failure> {
         let places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
         let Verb { present, past, style } = *verb;
-        if present != "delete" {
+        if !matches!(present, "delete" | "validate") {
             self.objects.iter().filter_map(warning).for_each(|warning| eprintln!("{warning}"));
         }
         let (done, failed) = (self.objects.len(), self.errors.len());
@@ -194,6 +202,7 @@ impl Failure {
                 println!("No resources specified");
                 return ExitCode::SUCCESS;
             }
+            Failure::Printed(message) => println!("{message}"),
             Failure::Empty(message) | Failure::Command(message) => eprintln!("{message}"),
             Failure::File { name, faults } => {
                 // An unknown field is told without the words before it.

@@ -256,7 +256,7 @@ fn order(_: &Client, object: &Value) -> String {
 }
 
 /// A number as Go's `%v` prints a float: the shortest form, with an exponent from a million on.
-fn print_float(float: f64) -> String {
+pub fn print_float(float: f64) -> String {
     let magnitude = float.abs();
     if magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return float.to_string();
@@ -332,15 +332,20 @@ fn node_as_number(client: &Client, node: &Value) -> String {
     match node.pointer("/spec/bgp/asNumber") {
         Some(number) => print(number),
         None => {
-            let configuration = client.get(&ResourceKey::cluster(Kind::BGPConfiguration, "default"));
-            let number = match &configuration {
-                Ok(configuration) => configuration.pointer("/spec/asNumber").map(print),
-                Err(tortie_store::Error::Missing { .. }) => None,
-                Err(_) => Some("unknown".to_owned()),
-            };
-            format!("({})", number.unwrap_or_else(|| "64512".to_owned()))
+            format!("({})", cluster_as_number(client))
         }
     }
+}
+
+/// The AS number of nodes that have none of their own.
+pub fn cluster_as_number(client: &Client) -> String {
+    let configuration = client.get(&ResourceKey::cluster(Kind::BGPConfiguration, "default"));
+    let number = match &configuration {
+        Ok(configuration) => configuration.pointer("/spec/asNumber").map(print),
+        Err(tortie_store::Error::Missing { .. }) => None,
+        Err(_) => Some("unknown".to_owned()),
+    };
+    number.unwrap_or_else(|| "64512".to_owned())
 }
 
 /// A label selector as Kubernetes prints it.

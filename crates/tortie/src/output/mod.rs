@@ -1,7 +1,11 @@
 //! How `get` shows objects: tables, YAML, JSON and names, byte for byte as calicoctl where it has the format.
 
+pub mod boxed;
 mod columns;
 mod table;
+mod template;
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tortie_api::kind::Kind;
@@ -93,6 +97,27 @@ fn write_array(out: &mut String, count: usize, depth: usize, mut element: impl F
     out.push(']');
 }
 
+/// As YAML: one by itself, several as a list.
+pub fn to_yaml(shown: &[Shown]) -> String {
+    match shown {
+        [one] => yaml::to_string(&one.value()),
+        all => yaml::to_string(&all.iter().map(Shown::value).collect()),
+    }
+}
+
+/// As JSON, indented: one by itself, several as a list.
+pub fn to_json(shown: &[Shown]) -> String {
+    let mut out = String::new();
+    match shown {
+        [one] => one.write_json(&mut out, 0),
+        // Go's word for a list that was never made.
+        [] => out.push_str("null"),
+        all => write_array(&mut out, all.len(), 0, |out, at| all[at].write_json(out, 1)),
+    }
+    out.push('\n');
+    out
+}
+
 /// A format of `-o`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
@@ -109,6 +134,10 @@ pub enum Format {
     Json,
     /// A `kind.group/name` each.
     Name,
+    /// A template of Go's.
+    Template(String),
+    /// The same, in a file.
+    TemplateFile(PathBuf),
 }
 
 /// Which columns a table has.
@@ -135,6 +164,10 @@ impl Format {
             "ps" => Format::Table { columns: Columns::Default, with_namespace },
             "wide" => Format::Table { columns: Columns::Wide, with_namespace },
             _ => match text.split_once('=').unwrap_or((text, "")) {
+                ("go-template", "") => return Err("need to specify a template".to_owned()),
+                ("go-template", template) => Format::Template(template.to_owned()),
+                ("go-template-file", "") => return Err("need to specify a template file".to_owned()),
+                ("go-template-file", path) => Format::TemplateFile(path.into()),
                 ("custom-columns", "") => return Err("need to specify at least one column".to_owned()),
                 ("custom-columns", headings) => {
                     let headings = headings.split(',').map(str::to_owned).collect();
@@ -148,7 +181,7 @@ impl Format {
     /// Prints to standard output.
     ///
     /// # Errors
-    /// An unknown heading, in calicoctl's words.
+    /// An unknown heading or a template's fault, in calicoctl's words.
     pub fn print(&self, client: &Client, shown: &[Shown]) -> Result<(), String> {
         match self {
             Format::Table { columns, with_namespace } => {
@@ -157,19 +190,17 @@ impl Format {
                     println!("{}", table::write(client, &columns, one.objects()));
                 }
             }
-            Format::Yaml => match shown {
-                [one] => print!("{}", yaml::to_string(&one.value())),
-                all => print!("{}", yaml::to_string(&all.iter().map(Shown::value).collect())),
-            },
-            Format::Json => {
-                let mut out = String::new();
-                match shown {
-                    [one] => one.write_json(&mut out, 0),
-                    // Go's word for a list that was never made.
-                    [] => out.push_str("null"),
-                    all => write_array(&mut out, all.len(), 0, |out, at| all[at].write_json(out, 1)),
-                }
-                println!("{out}");
+            Format::Yaml => print!("{}", to_yaml(shown)),
+            Format::Json => print!("{}", to_json(shown)),
+            Format::Template(template) => print!("{}", template::write(client, template, shown)?),
+            Format::TemplateFile(path) => {
+                let template = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        format!("open {}: no such file or directory", path.display())
+                    }
+                    _ => format!("open {}: {error}", path.display()),
+                })?;
+                print!("{}", template::write(client, &template, shown)?);
             }
             Format::Name => {
                 for one in shown {

@@ -1,0 +1,112 @@
+//! `calicoctl convert`: policies of Kubernetes as Calico's objects, ready to be applied.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tortie_api::decode::{self, Object};
+use tortie_api::kind::Kind;
+use tortie_api::policy::{GlobalNetworkPolicySpec, NetworkPolicySpec};
+use tortie_api::resource::{Converted, Resource};
+use tortie_api::schema::{Shaped, complete};
+use tortie_api::validate;
+
+use crate::command::input;
+use crate::objects::Refusal;
+use crate::output::{self, Shown};
+
+/// The arguments of `calicoctl convert`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A file with policies of Kubernetes, or - for standard input.
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    filename: PathBuf,
+    /// yaml or json.
+    #[arg(short, long, default_value = "yaml")]
+    output: String,
+    /// Show what can't be applied, too.
+    #[arg(long)]
+    ignore_validation: bool,
+}
+
+/// Shows the converted objects.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match convert(arguments) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn convert(arguments: &Arguments) -> Result<String, String> {
+    let Arguments { filename, output, ignore_validation } = arguments;
+    let write = match output.as_str() {
+        "yaml" | "yml" => output::to_yaml,
+        "json" => output::to_json,
+        other => return Err(format!("unrecognized output format '{other}'")),
+    };
+    let mut converted = Vec::new();
+    for object in read(filename).map_err(|message| format!("failed to execute command: {message}"))? {
+        let (kind, json) =
+            as_calico(&object).map_err(|message| format!("failed to execute command: {message}"))?;
+        let faults = validate::validate_json(kind, &json);
+        if !ignore_validation && !faults.is_empty() {
+            return Err(format!(
+                "converted manifest resource(s) failed validation: {}Re-run the command with '--ignore-validation' flag to see the converted output.\n",
+                Refusal::of_faults("", &faults).message
+            ));
+        }
+        converted.push(Shown::Object { kind, object: json });
+    }
+    Ok(write(&converted))
+}
+
+fn read(path: &Path) -> Result<Vec<Object>, String> {
+    if path.as_os_str().is_empty() {
+        return Err("no file is given; expected --filename".to_owned());
+    }
+    let mut objects = Vec::new();
+    for file in input::read(path, false).map_err(|error| format!("{error:#}"))? {
+        let read = decode::decode(&file.text).into_objects();
+        objects.extend(
+            read.map_err(|faults| faults.into_iter().next().map(|fault| fault.message).unwrap_or_default())?,
+        );
+    }
+    Ok(objects)
+}
+
+fn as_calico(object: &Object) -> Result<(Kind, Value), String> {
+    let unsupported =
+        || format!("conversion for the resource type '{}' is not supported", object.kind.name());
+    match object.resource() {
+        Ok(Resource::KubernetesNetworkPolicy(policy)) => {
+            filled::<NetworkPolicySpec>(Kind::NetworkPolicy, &policy)
+        }
+        Ok(Resource::KubernetesClusterNetworkPolicy(policy)) => {
+            filled::<GlobalNetworkPolicySpec>(Kind::GlobalNetworkPolicy, &policy)
+        }
+        Ok(_) | Err(tortie_api::resource::ResourceError::Kind { .. }) => Err(unsupported()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn filled<S: Shaped + Serialize>(kind: Kind, policy: &Converted<S>) -> Result<(Kind, Value), String> {
+    if let Some(error) = policy.error() {
+        return Err(error);
+    }
+    let mut spec = serde_json::to_value(&policy.spec).map_err(|error| error.to_string())?;
+    complete(&mut spec, S::SHAPE);
+    let mut metadata = json!({ "name": &*policy.key.name });
+    if !policy.key.namespace.is_empty() {
+        metadata["namespace"] = json!(&*policy.key.namespace);
+    }
+    let version = kind.api().version();
+    Ok((kind, json!({ "kind": kind.name(), "apiVersion": version, "metadata": metadata, "spec": spec })))
+}

@@ -1,0 +1,121 @@
+//! clap's grammar as calicoctl's (cobra's): what is taken, and what is said of what isn't.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Command};
+
+/// The same commands with cobra's habits: a flag may be repeated, the last one counts; a value may begin with a hyphen;
+/// nothing is required before the command itself asks for it.
+pub fn as_cobra(command: Command) -> Command {
+    let names: Vec<String> =
+        command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+    let command = names.into_iter().fold(command, |command, name| command.mut_subcommand(name, as_cobra));
+    let command = command.disable_version_flag(true).args_override_self(true);
+    let command = match command.has_subcommands() {
+        true => command.arg_required_else_help(true),
+        false => command,
+    };
+    command.mut_args(|argument| match argument.get_action() {
+        ArgAction::Set | ArgAction::Append if !argument.is_positional() => {
+            argument.required(false).allow_hyphen_values(true)
+        }
+        _ => argument,
+    })
+}
+
+/// The words of a command line with each switch that has a value, as `--recursive=true`, by itself or left out.
+pub fn plain_switches(command: &Command, words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut switches = BTreeSet::new();
+    collect_switches(command, &mut switches);
+    words
+        .filter_map(|word| {
+            let given = word.strip_prefix("--").and_then(|word| word.split_once('='));
+            match given.filter(|(name, _)| switches.contains(*name)) {
+                Some((name, "true" | "t" | "T" | "TRUE" | "True" | "1")) => Some(format!("--{name}")),
+                Some((_, "false" | "f" | "F" | "FALSE" | "False" | "0")) => None,
+                _ => Some(word),
+            }
+        })
+        .collect()
+}
+
+fn collect_switches(command: &Command, found: &mut BTreeSet<String>) {
+    let switches =
+        command.get_arguments().filter(|argument| matches!(argument.get_action(), ArgAction::SetTrue));
+    found.extend(switches.filter_map(|argument| argument.get_long().map(str::to_owned)));
+    command.get_subcommands().for_each(|subcommand| collect_switches(subcommand, found));
+}
+
+/// Says what is wrong with the command line, or shows the help that was asked for.
+pub fn refuse(error: &clap::Error, words: &[String]) -> ExitCode {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned().unwrap_or_default(),
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            print!("{}", error.render());
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::MissingSubcommand => {
+            print!("{}", super::command().render_help());
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::UnknownArgument => {
+            let found = text(ContextKind::InvalidArg);
+            match unknown_flag(&found, words) {
+                Some(message) => eprintln!("{message}"),
+                None => eprintln!("unknown command {found:?} for \"calicoctl\""),
+            }
+        }
+        ErrorKind::InvalidSubcommand => {
+            eprintln!("unknown command {:?} for \"calicoctl\"", text(ContextKind::InvalidSubcommand));
+            let similar = text(ContextKind::SuggestedSubcommand);
+            if !similar.is_empty() {
+                eprintln!("\nDid you mean this?\n\t{similar}\n");
+            }
+        }
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
+            eprintln!("{}", missing_value(&text(ContextKind::InvalidArg), words));
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let flag = text(ContextKind::InvalidArg);
+            let flag = flag.split([' ', '[', '=']).next().unwrap_or_default().to_owned();
+            let value = text(ContextKind::InvalidValue);
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            let cause = cause.unwrap_or_else(|| "invalid syntax".to_owned());
+            eprintln!("invalid argument {value:?} for {flag:?} flag: {cause}");
+        }
+        _ => eprint!("{}", error.render()),
+    }
+    ExitCode::FAILURE
+}
+
+/// What is said of a flag that doesn't exist, in the words that users' scripts look for; `None` if it is no flag.
+pub fn unknown_flag(flag: &str, words: &[String]) -> Option<String> {
+    match flag.strip_prefix('-')?.chars().next() {
+        Some('-') | None => Some(format!("unknown flag: {}", flag.split('=').next().unwrap_or_default())),
+        Some(letter) => {
+            // Short flags may stand together.
+            let group = words
+                .iter()
+                .find(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letter));
+            Some(format!("unknown shorthand flag: '{letter}' in {}", group.map_or(flag, String::as_str)))
+        }
+    }
+}
+
+/// What is said of a flag that needs a value and has none: as it was spelt.
+fn missing_value(flag: &str, words: &[String]) -> String {
+    let long = flag.split_whitespace().next().unwrap_or_default();
+    match words.last() {
+        Some(word) if word.starts_with('-') && !word.starts_with("--") => {
+            let letter = word.chars().next_back().unwrap_or_default();
+            format!("flag needs an argument: '{letter}' in {word}")
+        }
+        _ => format!("flag needs an argument: {long}"),
+    }
+}

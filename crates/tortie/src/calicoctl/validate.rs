@@ -1,0 +1,33 @@
+//! `calicoctl validate`: what `apply` would say of objects, without a datastore.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::objects::{self, Common, Failure, Outcome, Style, Verb};
+
+/// The arguments of `calicoctl validate`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Validates what the files hold.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let verb = Verb { present: "validate", past: "validated", style: Style::Summary };
+    objects::report(outcome(&arguments.common), &verb)
+}
+
+fn outcome(common: &Common) -> Result<Outcome, Failure> {
+    let items = objects::items(common, None)?;
+    let mut outcome = Outcome::of(&items);
+    for mut item in items {
+        let placed = objects::place(&mut item, common.namespace.as_deref());
+        match placed.map_err(objects::Refusal::from).and_then(|()| objects::validated(&item)) {
+            Ok(object) => outcome.done(object),
+            Err(refusal) => outcome.failed(refusal),
+        }
+    }
+    Ok(outcome)
+}

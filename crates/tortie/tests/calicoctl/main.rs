@@ -1,0 +1,11 @@
+//! The real binary, called as `calicoctl` through a link: what it says on standard output and standard error, and how it
+//! ends, byte for byte.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod grammar;
+mod ipam;
+mod kinds;
+mod objects;
+mod templates;

@@ -1,0 +1,150 @@
+//! `patch`, `label`, `validate` and `convert`; the commands that tortie has too are tested under its own name.
+
+use crate::fixture::{Fixture, Said, failed, mk_pool, ok};
+
+fn stocked() -> Fixture {
+    let fixture = Fixture::new();
+    fixture.must(&["apply", "-f", "-"], &mk_pool("a", "10.0.0.0/16"));
+    fixture
+}
+
+#[test]
+fn a_patch_changes_the_fields_that_it_names() {
+    let fixture = stocked();
+    let patch = |text: &str| fixture.run(&["patch", "ippool", "a", "--patch", text]);
+    let done = ok("Successfully patched 1 'IPPool' resource\n");
+    assert_eq!(patch(r#"{"spec": {"disabled": true, "nodeSelector": "rack == 'b'"}}"#), done);
+    let pool = fixture.json(&["get", "ippool", "a"]);
+    assert_eq!((&pool["spec"]["disabled"], &pool["spec"]["cidr"]), (&true.into(), &"10.0.0.0/16".into()));
+    assert_eq!(patch(r#"{"metadata": {"labels": {"x": "1"}}, "spec": {"disabled": null}}"#), done);
+    let after = fixture.json(&["get", "ippool", "a"]);
+    assert_eq!(after["spec"].get("disabled"), None);
+    assert_eq!(after["spec"]["nodeSelector"], "rack == 'b'");
+    assert_eq!(after["metadata"]["labels"]["x"], "1");
+    assert_eq!(after["metadata"]["uid"], pool["metadata"]["uid"]);
+    for kind in ["--type=merge", "--type=json", "-tstrategic"] {
+        assert_eq!(
+            fixture.run(&["patch", "ippool", "a", kind, "-p", r#"{"spec": {"natOutgoing": true}}"#]),
+            done
+        );
+    }
+}
+
+#[test]
+fn a_patch_that_cannot_be_is_refused_and_changes_nothing() {
+    let fixture = stocked();
+    let before = fixture.run(&["get", "ippool", "a", "-o", "yaml"]);
+    for (name, patch, err) in [
+        ("a", "spec: {}", "hit error: permorming strategic merge patch: invalid JSON document\n"),
+        (
+            "a",
+            r#"{"spec": {"nosuch": 1}}"#,
+            "field in document is not recognized or is in the wrong location: nosuch\n",
+        ),
+        (
+            "a",
+            r#"{"metadata": {"resourceVersion": "1"}}"#,
+            "hit error: updating existing resource: update conflict: IPPool(a)\n",
+        ),
+        ("b", "{}", "hit error: resource does not exist: IPPool(b) with error: <nil>\n"),
+        ("", "{}", "resource name may not be empty\n"),
+    ] {
+        assert_eq!(fixture.run(&["patch", "ippool", name, "-p", patch]), failed("", err), "{patch}");
+    }
+    let cidr = fixture.run(&["patch", "ippool", "a", "-p", r#"{"spec": {"cidr": "10.0.1.0/33"}}"#]);
+    assert!(
+        cidr.err.starts_with(
+            "hit error: updating existing resource: error with the following fields:\n-  CIDR = '10.0.1.0/33'"
+        ),
+        "{cidr:?}"
+    );
+    let type_fault = fixture.run(&["patch", "ippool", "a", "-p", r#"{"spec": {"disabled": "maybe"}}"#]);
+    assert_eq!(
+        type_fault.err,
+        "hit error: creating resource from patched data: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal string into Go struct field IPPoolSpec.spec.disabled of type bool\n"
+    );
+    assert_eq!(
+        fixture.run(&["patch", "what", "a", "-p", "{}"]),
+        failed("", "resource type 'what' is not supported\n")
+    );
+    assert_eq!(fixture.run(&["get", "ippool", "a", "-o", "yaml"]), before);
+}
+
+#[test]
+fn labels_are_set_changed_only_if_asked_and_removed() {
+    let fixture = stocked();
+    for (words, expected) in [
+        (&["a", "rack=b12"][..], ok("Successfully set label rack on ippool a\n")),
+        (&["a", "rack=b12"], ok("Successfully updated label rack on ippool a\n")),
+        (
+            &["a", "rack=b13"],
+            failed(
+                "",
+                "failed to update label of ippool a, key rack is already present. please use '--overwrite' to set a new value\n",
+            ),
+        ),
+        (&["a", "rack=b13", "--overwrite"], ok("Successfully updated label rack on ippool a\n")),
+        (&["--overwrite", "a", "empty="], ok("Successfully set label empty on ippool a\n")),
+        (&["a", "rack", "--remove"], ok("Successfully removed label rack from ippool a\n")),
+        (
+            &["a", "rack", "--remove"],
+            failed("", "cannot remove label of ippool a, key rack does not exist\n"),
+        ),
+        (&["b", "x=y"], failed("", "ippool b not found\n")),
+        (&["a", "not a label=y"], failed("", "failed to update ippool a, label not changed\n")),
+    ] {
+        assert_eq!(fixture.run(&[&["label", "ippool"], words].concat()), expected, "{words:?}");
+    }
+    let labels = &fixture.json(&["get", "ippool", "a"])["metadata"]["labels"];
+    assert_eq!(*labels, serde_json::json!({ "empty": "" }));
+    assert_eq!(
+        fixture.run(&["label", "what", "a", "x=y"]),
+        failed("", "failed to get what a, error resource type 'what' is not supported\n")
+    );
+}
+
+#[test]
+fn validate_says_what_apply_would_and_needs_no_datastore() {
+    let fixture = Fixture::new();
+    let validate = |text: &str| {
+        let said = fixture.pipe(&["validate", "-f", "-"], text);
+        assert!(!fixture.path().join("tortie.db").exists(), "no datastore was opened");
+        said
+    };
+    assert_eq!(validate(&mk_pool("a", "10.0.0.0/16")), ok("Successfully validated 1 'IPPool' resource(s)\n"));
+    let faulty = mk_pool("a", "10.0.0.0/33");
+    let Said { out, err, code } = validate(&faulty);
+    assert_eq!((out.as_str(), code), ("", Some(1)));
+    assert!(
+        err.starts_with("failed to validate 'IPPool' resource: [error with the following fields:\n"),
+        "{err}"
+    );
+    let said = validate(&(mk_pool("a", "10.0.0.0/16") + &mk_pool("b", "10.2.0.0/16") + &faulty));
+    assert_eq!(said.out, "Partial success: validated the first 2 out of 3 'IPPool' resources:\n");
+    assert!(said.err.starts_with("hit error: [error with the following fields:\n"), "{said:?}");
+    assert_eq!(fixture.run(&["validate", "-f", "nowhere"]).code, Some(1));
+}
+
+#[test]
+fn policies_of_kubernetes_become_objects_that_can_be_applied() {
+    let fixture = Fixture::new();
+    let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: shop}\nspec:\n  podSelector: {matchLabels: {role: db}}\n  policyTypes: [Ingress]\n";
+    let yaml = fixture.must(&["convert", "-f", "-"], policy);
+    assert_eq!(
+        yaml,
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata:\n  name: deny\n  namespace: shop\nspec:\n  order: 1000\n  selector: projectcalico.org/orchestrator == 'k8s' && role == 'db'\n  tier: default\n  types:\n  - Ingress\n"
+    );
+    let json = fixture.must(&["convert", "-o", "json", "-f", "-"], policy);
+    assert_eq!(
+        fixture.must(&["apply", "-f", "-"], &json),
+        "Successfully applied 1 'NetworkPolicy' resource(s)\n"
+    );
+    assert_eq!(
+        fixture.pipe(&["convert", "-f", "-"], &mk_pool("a", "10.0.0.0/16")),
+        failed("", "failed to execute command: conversion for the resource type 'IPPool' is not supported\n")
+    );
+    assert_eq!(
+        fixture.run(&["convert", "-f", "-", "-o", "xml"]),
+        failed("", "unrecognized output format 'xml'\n")
+    );
+}
