@@ -103,6 +103,9 @@ pub fn run(
     let configured = Configured::new(environment, stored);
     let settings = &configured.resolved().settings.clone();
     logged(settings.severity);
+    let (heard, hears) = channel();
+    // Reads while the closed table is made.
+    monitors::store(Arc::clone(store), heard.clone())?;
     let mut driver = Flat::open(TableSettings {
         interface_prefixes: settings.interface_prefixes.clone(),
         endpoint_to_host: settings.endpoint_to_host,
@@ -122,7 +125,6 @@ pub fn run(
 
     register(&client, &settings.node)?;
 
-    let (heard, hears) = channel();
     monitors::links(heard.clone())?;
     if !driver.is_owned() {
         // A listener makes every commit slower; an owned table nobody else can change.
@@ -135,8 +137,7 @@ pub fn run(
     }
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
     let socket = server::listen(&settings.socket)?;
-    server::serve(socket, Arc::clone(store), settings, heard.clone())?;
-    monitors::store(Arc::clone(store), heard)?;
+    server::serve(socket, Arc::clone(store), settings, heard)?;
 
     let mut agent = Agent {
         log_what: logged,
