@@ -1,7 +1,7 @@
 //! The trait that every datastore implements: ordered keys, bytes, revisions, watches.
 //!
 //! The model is etcd's. The datastore has one revision, which grows by one with every write and never goes back; each
-//! key carries the revision that wrote it last. The calls block; agent and commands use threads. Nothing here knows what
+//! key carries the revision that wrote it last. (Keys that are written together may share one.) The calls block; agent and commands use threads. Nothing here knows what
 //! a key or a value means: that is `keys` and `resources`. Next hop of a write: a [`Watch`] in another process.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::Result;
 
-/// A point in the datastore's history; the first write has revision 1. [`Revision::ZERO`] is before everything.
+/// A point in the datastore's history; an empty datastore is at 0, or at 1 if it is etcd. [`Revision::ZERO`] is before everything.
 ///
 /// It is what the API shows as `resourceVersion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -82,6 +82,74 @@ pub struct Listing {
     pub more: bool,
 }
 
+/// How many keys [`Datastore::write_all`] writes at most: what etcd takes in one transaction.
+pub const MOST_WRITES: usize = 128;
+
+/// How many keys one request of [`Datastore::get_all`] reads, where reads are requests.
+pub const MOST_READS: usize = 128;
+
+/// What must stand at a key for it to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever; what is deleted must be there all the same.
+    Anything,
+    /// Nothing.
+    Absent,
+    /// Something.
+    Present,
+    /// What was written then.
+    At(Revision),
+}
+
+/// One of several writes that are made together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The key.
+    pub key: String,
+    /// What to write; `None` deletes.
+    pub value: Option<Vec<u8>>,
+    /// What must be there.
+    pub expect: Expect,
+}
+
+impl Write {
+    /// As [`Datastore::create`].
+    pub fn create(key: &str, value: &[u8]) -> Write {
+        Write { key: key.to_owned(), value: Some(value.to_vec()), expect: Expect::Absent }
+    }
+
+    /// As [`Datastore::update`].
+    pub fn update(key: &str, value: &[u8], expected: Revision) -> Write {
+        Write { key: key.to_owned(), value: Some(value.to_vec()), expect: Expect::At(expected) }
+    }
+
+    /// As [`Datastore::put`].
+    pub fn put(key: &str, value: &[u8]) -> Write {
+        Write { key: key.to_owned(), value: Some(value.to_vec()), expect: Expect::Anything }
+    }
+
+    /// As [`Datastore::delete`].
+    pub fn delete(key: &str, expected: Option<Revision>) -> Write {
+        Write { key: key.to_owned(), value: None, expect: expected.map_or(Expect::Present, Expect::At) }
+    }
+
+    /// Why this can't be written when the key stands at revision `found`, or nothing is there.
+    pub fn fault(&self, found: Option<Revision>) -> Option<crate::Error> {
+        let key = self.key.clone();
+        match (self.expect, found) {
+            (Expect::Absent, Some(found)) => Some(crate::Error::Exists { key, found }),
+            (Expect::Anything, None) if self.value.is_none() => Some(crate::Error::NotFound { key }),
+            (Expect::Present | Expect::At(_), None) => Some(crate::Error::NotFound { key }),
+            (Expect::At(expected), Some(found)) if expected != found => {
+                Some(crate::Error::Conflict { key, expected, found })
+            }
+            (Expect::Anything, _) | (Expect::Absent, None) | (Expect::Present | Expect::At(_), Some(_)) => {
+                None
+            }
+        }
+    }
+}
+
 /// What a watch reports. Changes come in the order of their revisions, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -133,6 +201,12 @@ pub trait Datastore: Send + Sync {
     /// The value of `key`, or `None` if there is none.
     fn get(&self, key: &str) -> Result<Option<KeyValue>>;
 
+    /// The values of many keys, in the order of `keys`, with as few requests as there may be. Each is as of some moment during
+    /// the call.
+    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     /// A page of the keys with a prefix.
     ///
     /// # Errors
@@ -167,11 +241,26 @@ pub trait Datastore: Send + Sync {
     /// [`crate::Error::NotFound`] and [`crate::Error::Conflict`].
     fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue>;
 
+    /// Write several keys together: all if each is as its [`Expect`] says, or none. Each key once, and at most [`MOST_WRITES`].
+    /// Returns each key's new revision; they may be the same.
+    ///
+    /// # Errors
+    /// [`crate::Error::Exists`], [`crate::Error::NotFound`] or [`crate::Error::Conflict`], of the first that isn't.
+    fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>>;
+
+    /// One write by [`Datastore::write_all`].
+    ///
+    /// # Errors
+    /// The same.
+    fn write_one(&self, write: Write) -> Result<Revision> {
+        Ok(self.write_all(&[write])?.pop().unwrap_or_default())
+    }
+
     /// The current revision.
     fn revision(&self) -> Result<Revision>;
 
     /// Forget the history before `upto`: lists at and watches from older revisions then fail. Current values stay.
-    /// Returns the number of versions that were dropped.
+    /// Returns the number of versions that were dropped, where that is not told of the revisions that were.
     fn compact(&self, upto: Revision) -> Result<u64>;
 
     /// The same datastore for callers that write several times and wait for the disk once: writes through it can be read at

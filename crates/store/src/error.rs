@@ -73,6 +73,22 @@ pub enum Error {
         /// Why it failed.
         cause: String,
     },
+    /// A write was sent and the answer never came: it may have been done. Read, and decide anew.
+    #[error("not known whether it was done: {attempt}: {cause}")]
+    Unknown {
+        /// What was being done, for example `create /calico/...`.
+        attempt: String,
+        /// Why there is no answer.
+        cause: String,
+    },
+    /// The datastore could be asked and says no. Trying the same again doesn't help.
+    #[error("the datastore refuses: {attempt}: {cause}")]
+    Refused {
+        /// What was being done.
+        attempt: String,
+        /// The datastore's words, and what to try.
+        cause: String,
+    },
     /// A setting has a value that means nothing.
     #[error("{name}: found {found:?}, expected {expected}")]
     Setting {

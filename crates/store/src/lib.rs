@@ -1,11 +1,11 @@
 //! Datastores: where Tortie's objects live, behind one trait.
 //!
 //! [`Datastore`] is keys, bytes and revisions (what etcd is); [`embedded`] is the backend that needs no server: an SQLite
-//! file that agent, commands and CNI plugin open side by side. Keys and values are Calico's (see [`keys`]), so moving
-//! from one machine to an etcd cluster is a copy. What a value means is not known below [`resources`].
+//! file that agent, commands and CNI plugin open side by side; [`etcd`] is the one that many machines share. Keys and values are
+//! Calico's (see [`keys`]), so moving from one to the other is a copy. What a value means is not known below [`resources`].
 //!
 //! ```text
-//! command, CNI -> resources -> Datastore -> embedded (SQLite)
+//! command, CNI -> resources -> Datastore -> embedded (SQLite), etcd
 //!                     agent <- sync <- Watch <-'
 //! ```
 
@@ -13,11 +13,14 @@ pub mod conformance;
 mod datastore;
 pub mod embedded;
 mod error;
+pub mod etcd;
 pub mod ipam;
 pub mod json;
 pub mod keys;
 pub mod resources;
 pub mod sync;
 
-pub use datastore::{Change, Datastore, KeyValue, List, Listing, Revision, Watch};
+pub use datastore::{
+    Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Revision, Watch, Write,
+};
 pub use error::{Error, InvalidField, Result};

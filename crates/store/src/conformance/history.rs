@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Backend, Check, Dice, read_until};
-use crate::{Change, Datastore, Error, KeyValue, List, Listing, Revision, Watch};
+use crate::{Change, Datastore, Error, KeyValue, List, Listing, Revision, Watch, Write};
 
 pub const CHECKS: &[Check] = &[
     ("every past state and every range of changes is as a model has it", model),
@@ -178,6 +178,9 @@ impl Datastore for Restless<'_> {
     }
     fn delete(&self, key: &str, expected: Option<Revision>) -> crate::Result<KeyValue> {
         self.store.delete(key, expected)
+    }
+    fn write_all(&self, writes: &[Write]) -> crate::Result<Vec<Revision>> {
+        self.store.write_all(writes)
     }
     fn revision(&self) -> crate::Result<Revision> {
         self.store.revision()

@@ -1,9 +1,10 @@
 //! One writer, one key at a time: what each call answers, and which keys a list has.
 
 use super::{Backend, Check};
-use crate::{Error, KeyValue, List, Revision};
+use crate::{Error, Expect, KeyValue, List, Revision, Write};
 
 pub const CHECKS: &[Check] = &[
+    ("several writes are made together or not at all, and many keys are read at once", together),
     ("a key is created, read, updated and deleted", create_read_update_delete),
     ("a write that cannot be done says why and changes nothing", refusals),
     ("writing the same value again is a new revision", rewriting),
@@ -172,4 +173,49 @@ fn deferred(backend: &dyn Backend) {
     drop((store, hasty, other));
     let found = backend.open(&place).list(&List::prefix("/k/")).unwrap().items;
     assert_eq!(found.iter().map(|kv| kv.value.as_slice()).collect::<Vec<_>>(), [b"two"]);
+}
+
+fn together(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    let first = store.create("/a", b"1").unwrap();
+    let gone = store.create("/gone", b"1").unwrap();
+    let done = store.write_all(&[
+        Write::update("/a", b"2", first),
+        Write::create("/b", b"1"),
+        Write::put("/c", b"1"),
+        Write::delete("/gone", Some(gone)),
+    ]);
+    let done = done.unwrap();
+    assert_eq!(done.len(), 4);
+    let keys = ["/a", "/b", "/none", "/c", "/gone"].map(str::to_owned);
+    let read = store.get_all(&keys).unwrap();
+    let seen: Vec<Option<(&[u8], Revision)>> =
+        read.iter().map(|kv| kv.as_ref().map(|kv| (kv.value.as_slice(), kv.revision))).collect();
+    let expected: [Option<(&[u8], Revision)>; 5] =
+        [Some((b"2", done[0])), Some((b"1", done[1])), None, Some((b"1", done[2])), None];
+    assert_eq!(seen, expected);
+    let before = store.revision().unwrap();
+    let fine = Write::put("/new", b"x");
+    for (write, expected) in [
+        (Write::create("/a", b"x"), "/a already exists"),
+        (Write::update("/a", b"x", first), "/a was changed by someone else"),
+        (Write::update("/none", b"x", first), "/none does not exist"),
+        (Write::update("/none", b"x", Revision::ZERO), "/none does not exist"),
+        (Write::delete("/none", None), "/none does not exist"),
+        (Write { key: "/none".into(), value: None, expect: Expect::Anything }, "/none does not exist"),
+        (Write::delete("/a", Some(first)), "/a was changed by someone else"),
+    ] {
+        let error = store.write_all(&[fine.clone(), write]).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert_eq!(store.revision().unwrap(), before, "half a transaction was written");
+    assert_eq!(store.get("/new").unwrap(), None);
+    assert_eq!(store.write_all(&[]).unwrap(), []);
+    let many: Vec<Write> =
+        (0..crate::MOST_WRITES).map(|number| Write::create(&format!("/many/{number:03}"), b"v")).collect();
+    store.write_all(&many).unwrap();
+    let keys: Vec<String> = (0..1_000).map(|number| format!("/many/{number:03}")).collect();
+    let found = store.get_all(&keys).unwrap();
+    assert_eq!(found.iter().flatten().count(), crate::MOST_WRITES);
+    assert!(found[crate::MOST_WRITES - 1].is_some() && found[crate::MOST_WRITES].is_none());
 }

@@ -325,6 +325,12 @@ impl Datastore for Embedded {
         self.shared.read_one("get", |connection| log::get(connection, key))
     }
 
+    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
+        self.shared.read("get", |connection| {
+            Ok(keys.iter().map(|key| log::get(connection, key)).collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     fn list(&self, list: &List) -> Result<Listing> {
         self.shared.read("list", |connection| {
             let current = log::revision(connection)?;
@@ -375,6 +381,24 @@ impl Datastore for Embedded {
         })?;
         self.shared.trim_after(revision);
         Ok(old)
+    }
+
+    fn write_all(&self, writes: &[crate::Write]) -> Result<Vec<Revision>> {
+        let revisions = self.write("write several keys", |connection, at| {
+            let mut revisions = Vec::with_capacity(writes.len());
+            for write in writes {
+                let head = log::head(connection, &write.key)?;
+                let found = head.filter(|head| !head.deleted).map(|head| head.revision());
+                if let Some(fault) = write.fault(found) {
+                    return Err(fault.into());
+                }
+                let value = write.value.as_deref().map_or(Write::Tombstone, Write::Value);
+                revisions.push(log::append(connection, &write.key, head, value, at)?);
+            }
+            Ok(revisions)
+        })?;
+        revisions.iter().for_each(|revision| self.shared.trim_after(*revision));
+        Ok(revisions)
     }
 
     fn revision(&self) -> Result<Revision> {

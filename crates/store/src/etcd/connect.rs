@@ -1,0 +1,138 @@
+//! Connecting: to the first server that answers, trying the next when one is slow or refuses.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::grpc::Link;
+use super::options::Endpoint;
+
+/// How long a server may be silent before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long one attempt waits for TCP. A lost packet is repeated by a new attempt, not by the kernel's longer and longer ones.
+const TCP: Duration = Duration::from_secs(1);
+
+/// How long one attempt waits for TLS and HTTP/2 on top.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How much a server may send ahead, on one stream and on all: a page of a list without a wait.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// A connection to one of `endpoints`, the `first`th before the others, and which it is.
+///
+/// # Errors
+/// Why each of them can't be reached, in words.
+pub async fn connect(
+    endpoints: &[Endpoint],
+    first: usize,
+    tls: Option<&TlsConnector>,
+) -> Result<(Link, usize), String> {
+    let count = endpoints.len();
+    let mut attempts = JoinSet::new();
+    let mut waiting = (0..count).map(|step| (first + step) % count);
+    let mut failures = Vec::new();
+    loop {
+        let next = waiting.next();
+        if let Some(number) = next {
+            let (endpoint, tls) = (endpoints[number].clone(), tls.cloned());
+            attempts.spawn(async move { attempt(&endpoint, tls).await.map(|link| (link, number)) });
+        }
+        // With nobody left to try, wait for those who were.
+        let patience = if next.is_some() { HEAD_START } else { TCP + HANDSHAKE };
+        match timeout(patience, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
+            Ok(Some(Ok(Err(failure)))) => failures.push(failure),
+            Ok(Some(Err(error))) => failures.push(error.to_string()),
+            Ok(None) => return Err(failures.join("; ")),
+            Err(_) => {}
+        }
+    }
+}
+
+async fn attempt(endpoint: &Endpoint, tls: Option<TlsConnector>) -> Result<Link, String> {
+    let told = |error: io::Error| format!("{endpoint}: {error}");
+    let stream = match timeout(TCP, TcpStream::connect((endpoint.host.as_str(), endpoint.port))).await {
+        Ok(stream) => stream.map_err(told)?,
+        Err(_) => return Err(format!("{endpoint}: no answer within {} s", TCP.as_secs())),
+    };
+    stream.set_nodelay(true).map_err(told)?;
+    let shaken = async {
+        match tls.filter(|_| endpoint.tls) {
+            None => shake(endpoint, stream).await,
+            Some(tls) => {
+                let name = ServerName::try_from(endpoint.host.clone())
+                    .map_err(|error| format!("{endpoint}: {error}"))?;
+                let stream = tls.connect(name, stream).await;
+                shake(endpoint, stream.map_err(|error| format!("{endpoint}: {}", explained(&error)))?).await
+            }
+        }
+    };
+    timeout(HANDSHAKE, shaken)
+        .await
+        .unwrap_or_else(|_| Err(format!("{endpoint}: it took the connection but says nothing")))
+}
+
+/// HTTP/2 on a stream, driven by a task until the last [`Link`] is gone.
+async fn shake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    endpoint: &Endpoint,
+    stream: S,
+) -> Result<Link, String> {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .enable_push(false);
+    let shaken = builder.handshake::<S, Bytes>(stream).await;
+    let (send, connection) = shaken.map_err(|error| format!("{endpoint}: {error}"))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to etcd has ended");
+        }
+    });
+    Ok(Link { send, scheme: endpoint.scheme(), authority: endpoint.authority() })
+}
+
+/// What went wrong with TLS, and what to try.
+fn explained(error: &io::Error) -> String {
+    use tokio_rustls::rustls::{CertificateError, Error};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let hint = match inner {
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "; does this server speak TLS? if not it is http://"
+        }
+        Some(Error::InvalidMessage(_)) => "; does this server speak TLS? if not it is http://",
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "; ETCD_CA_CERT_FILE must name the authority that signed its certificate"
+        }
+        Some(Error::AlertReceived(_)) => {
+            "; ETCD_CERT_FILE and ETCD_KEY_FILE must name a certificate that it accepts"
+        }
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+/// Waits before the next attempt, longer each time.
+pub struct Rest(Duration);
+
+impl Rest {
+    /// The first wait is short.
+    pub fn new() -> Rest {
+        Rest(Duration::from_millis(20))
+    }
+
+    /// Wait.
+    pub async fn wait(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_millis(500));
+    }
+}
