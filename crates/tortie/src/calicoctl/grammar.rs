@@ -13,6 +13,10 @@ pub fn as_cobra(command: Command) -> Command {
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
     let command = names.into_iter().fold(command, |command, name| command.mut_subcommand(name, as_cobra));
     let command = command.disable_version_flag(true).args_override_self(true);
+    let command = match command.get_after_help().map(ToString::to_string) {
+        Some(help) => command.after_help(help.replace("tortie ", "calicoctl ")),
+        None => command,
+    };
     let command = match command.has_subcommands() {
         true => command.arg_required_else_help(true),
         false => command,

@@ -2,10 +2,13 @@
 //!
 //! The commands are tortie's own; here are the grammar and the few commands that are calicoctl's alone.
 
+mod bundle;
+mod cluster;
 mod convert;
 mod datastore;
 mod export;
 mod grammar;
+mod node;
 mod validate;
 mod version;
 
@@ -13,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Command as Clap, FromArgMatches as _, Subcommand, ValueEnum};
 
-use crate::command::{apply, create, delete, get, ipam, label, patch, replace};
+use crate::command::{apply, create, delete, get, ipam, label, manual, patch, replace};
 
 pub use grammar::unknown_flag;
 
@@ -59,10 +62,16 @@ enum Command {
     Validate(validate::Arguments),
     /// Show and mend address management.
     Ipam(ipam::Arguments),
+    /// Show, check or diagnose this machine as a node.
+    Node(node::Arguments),
+    /// Collect diagnostics of the cluster.
+    Cluster(cluster::Arguments),
     /// Lock a cluster, or move it.
     Datastore(datastore::Arguments),
     /// Show policies of Kubernetes as Calico's.
     Convert(convert::Arguments),
+    /// Print what a shell needs to complete commands.
+    Completion(manual::Completion),
     /// Show the version of this program and of the cluster.
     Version(version::Arguments),
 }
@@ -132,8 +141,11 @@ impl Command {
             Command::Label(arguments) => label::run(arguments),
             Command::Validate(arguments) => validate::run(&arguments),
             Command::Ipam(arguments) => ipam::run(arguments),
+            Command::Node(arguments) => node::run(arguments),
+            Command::Cluster(arguments) => cluster::run(arguments),
             Command::Datastore(arguments) => datastore::run(arguments),
             Command::Convert(arguments) => convert::run(&arguments),
+            Command::Completion(arguments) => manual::complete(&arguments, command(), NAME),
             Command::Version(arguments) => version::run(&arguments),
         }
     }

@@ -10,6 +10,9 @@ use crate::objects::{self, Common, Failure, Item, Outcome, Refusal, Style, Verb}
 
 /// The arguments of `tortie apply`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tortie apply -f examples/shop
+  cat policy.yaml | tortie apply -f -")]
 #[command(mut_arg("filename", |argument| argument.required(true)))]
 pub struct Arguments {
     #[command(flatten)]

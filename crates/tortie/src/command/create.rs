@@ -11,6 +11,9 @@ use crate::objects::{self, Common, Failure, Item, Outcome, Refusal, Style, Verb}
 
 /// The arguments of `tortie create`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tortie create -f pool.yaml
+  tortie create -R -f cluster --skip-exists")]
 #[command(mut_arg("filename", |argument| argument.required(true)))]
 pub struct Arguments {
     #[command(flatten)]

@@ -11,6 +11,9 @@ use crate::objects::{self, Common, Failure, Item, Named, Outcome, Style, Verb};
 
 /// The arguments of `tortie delete`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tortie delete -f examples/shop
+  tortie delete networkpolicy web db -n shop --skip-not-exists")]
 pub struct Arguments {
     #[command(flatten)]
     named: Named,

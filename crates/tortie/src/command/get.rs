@@ -13,6 +13,11 @@ use crate::output::{Format, Shown};
 
 /// The arguments of `tortie get`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tortie get networkpolicy -A
+  tortie get ippool shop-ipv4 -o yaml
+  tortie get node -o custom-columns=NAME,IPV4
+  tortie get ippool -o go-template='{{range .}}{{range .Items}}{{.Name}} {{.Spec.CIDR}}{{\"\\n\"}}{{end}}{{end}}'")]
 pub struct Arguments {
     #[command(flatten)]
     named: Named,

@@ -4,6 +4,7 @@ mod agent;
 pub mod apply;
 mod convert;
 pub mod create;
+mod datastore;
 pub mod delete;
 mod demo;
 mod explain;
@@ -11,6 +12,7 @@ pub mod get;
 pub mod input;
 pub mod ipam;
 pub mod label;
+pub mod manual;
 pub mod patch;
 pub mod replace;
 mod selector;
@@ -20,7 +22,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Subcommand, ValueEnum};
 use tortie_agent::config::Severity;
 
 /// What to do.
@@ -42,6 +44,12 @@ pub enum Command {
     Label(label::Arguments),
     /// Shows and mends address management.
     Ipam(ipam::Arguments),
+    /// Writes everything in a datastore to a file, and back.
+    Datastore(datastore::Arguments),
+    /// Prints what a shell needs to complete commands.
+    Completion(manual::Completion),
+    /// Writes manual pages of all commands, of tortie and calicoctl.
+    Man(manual::Man),
     /// Shows objects by file, by kind and name, or all of a kind.
     Get(get::Arguments),
     /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
@@ -75,6 +83,13 @@ impl Command {
             Self::Patch(arguments) => Ok(patch::run(arguments)),
             Self::Label(arguments) => Ok(label::run(arguments)),
             Self::Ipam(arguments) => Ok(ipam::run(arguments)),
+            Self::Datastore(arguments) => datastore::run(arguments),
+            Self::Completion(arguments) => {
+                Ok(manual::complete(&arguments, crate::Arguments::command(), "tortie"))
+            }
+            Self::Man(arguments) => {
+                manual::write(&arguments, vec![crate::Arguments::command(), crate::calicoctl::command()])
+            }
             Self::Get(arguments) => Ok(get::run(&arguments)),
             Self::Convert(arguments) => convert::run(arguments),
             Self::Demo(arguments) => demo::run(&arguments),

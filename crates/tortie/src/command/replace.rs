@@ -10,6 +10,9 @@ use crate::objects::{self, Common, Failure, Item, Outcome, Refusal, Style, Verb}
 
 /// The arguments of `tortie replace`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tortie get ippool shop-ipv4 -o yaml >pool.yaml
+  tortie replace -f pool.yaml")]
 #[command(mut_arg("filename", |argument| argument.required(true)))]
 pub struct Arguments {
     #[command(flatten)]

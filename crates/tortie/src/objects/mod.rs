@@ -22,6 +22,8 @@ use tortie_api::{defaults, validate};
 use tortie_store::Error;
 use tortie_store::resources::Client;
 
+use crate::output::progress::Progress;
+
 pub use kinds::short_names;
 pub use outcome::{Failure, Outcome, Refusal, Style, Verb};
 pub use store::Store;
@@ -158,13 +160,16 @@ pub fn for_each(
     let deferred = client.store().deferred().map(Client::new);
     let client = deferred.as_ref().unwrap_or(client);
     let mut outcome = Outcome::of(&items);
-    for mut item in items {
+    let mut progress = Progress::new("objects", items.len());
+    for (count, mut item) in items.into_iter().enumerate() {
+        progress.done(count);
         let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
         match placed.map_err(Refusal::from).and_then(|()| action(client, &item)) {
             Ok(object) => outcome.done(object),
             Err(refusal) => outcome.failed(refusal),
         }
     }
+    drop(progress);
     if let Err(error) = client.store().persist() {
         outcome.failed(error.into());
     }

@@ -2,6 +2,7 @@
 
 pub mod boxed;
 mod columns;
+pub mod progress;
 mod table;
 mod template;
 

@@ -7,5 +7,6 @@ mod fixture;
 mod grammar;
 mod ipam;
 mod kinds;
+mod node;
 mod objects;
 mod templates;
