@@ -299,7 +299,8 @@ pub fn index_on_host(interface: &str) -> Result<Option<u32>> {
 /// Removes a pod's wires from the host, and calls `then` when nothing passes through them any more. The kernel says so
 /// (`RTM_DELLINK`) long before it answers: it goes on to wait until nobody holds what it frees, some 10 ms, and longer if
 /// nftables has removed something at the same time. So `then` is the time to do so, and not before. It is called once,
-/// whatever else fails.
+/// whatever else fails. Nor is the kernel's answer waited for where its word was heard: the interface is gone, and a
+/// thread of its own hears the rest out (a process that ends waits for it in the kernel).
 ///
 /// # Errors
 /// [`Error::Netlink`].
@@ -317,33 +318,35 @@ pub fn take_away(index: u32, then: impl FnOnce()) -> Result<()> {
             return removed;
         }
     };
-    std::thread::scope(|scope| {
-        let removal = scope.spawn(move || {
-            let removed = remove_from_host(LinkRef::Index(index)).map(drop);
-            drop(answered);
-            removed
-        });
-        until_gone(&mut monitor, index, &answer);
-        then();
-        let panicked = |_| Err(Error::Gate("the thread that removes the interface panicked".into()));
-        removal.join().unwrap_or_else(panicked)
-    })
+    let removal = std::thread::spawn(move || {
+        let removed = remove_from_host(LinkRef::Index(index)).map(drop);
+        drop(answered);
+        removed
+    });
+    let gone = until_gone(&mut monitor, index, &answer);
+    then();
+    if gone {
+        return Ok(());
+    }
+    let panicked = |_| Err(Error::Gate("the thread that removes the interface panicked".into()));
+    removal.join().unwrap_or_else(panicked)
 }
 
-/// Returns when the link is gone, or `answer` is closed from the other side, which happens in any case.
-fn until_gone(monitor: &mut LinkMonitor, index: u32, answer: &UnixStream) {
+/// Returns when the link is gone, or `answer` is closed from the other side, which happens in any case; whether it was
+/// seen to go.
+fn until_gone(monitor: &mut LinkMonitor, index: u32, answer: &UnixStream) -> bool {
     let gone = |event: &LinkEvent| matches!(event, LinkEvent::Gone(link) if link.index == index);
     loop {
         // Who has lost events, or can't wait for them, waits for the answer.
         let wanted = match monitor.drain() {
-            Ok(events) if events.iter().any(gone) => return,
+            Ok(events) if events.iter().any(gone) => return true,
             Ok(_) => PollFlags::POLLIN,
             Err(_) => PollFlags::empty(),
         };
         let mut fds = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(monitor.as_fd(), wanted)];
         let polled = poll(&mut fds, PollTimeout::NONE);
         if polled.is_ok() && fds[0].any() == Some(true) {
-            return;
+            return false;
         }
     }
 }
