@@ -72,11 +72,12 @@ pub fn refuse(error: &clap::Error, words: &[String]) -> ExitCode {
             let found = text(ContextKind::InvalidArg);
             match unknown_flag(&found, words) {
                 Some(message) => eprintln!("{message}"),
-                None => eprintln!("unknown command {found:?} for \"calicoctl\""),
+                None => eprintln!("unknown command {found:?} for {:?}", group(words, &found)),
             }
         }
         ErrorKind::InvalidSubcommand => {
-            eprintln!("unknown command {:?} for \"calicoctl\"", text(ContextKind::InvalidSubcommand));
+            let found = text(ContextKind::InvalidSubcommand);
+            eprintln!("unknown command {found:?} for {:?}", group(words, &found));
             let similar = text(ContextKind::SuggestedSubcommand);
             if !similar.is_empty() {
                 eprintln!("\nDid you mean this?\n\t{similar}\n");
@@ -96,6 +97,20 @@ pub fn refuse(error: &clap::Error, words: &[String]) -> ExitCode {
         _ => eprint!("{}", error.render()),
     }
     ExitCode::FAILURE
+}
+
+/// The commands that stand before a word.
+fn group(words: &[String], found: &str) -> String {
+    let before = words.iter().take_while(|word| *word != found).filter(|word| !word.starts_with('-'));
+    let mut command = super::command();
+    let mut names = vec![super::NAME.to_owned()];
+    for word in before {
+        if let Some(next) = command.find_subcommand(word).cloned() {
+            names.push(word.clone());
+            command = next;
+        }
+    }
+    names.join(" ")
 }
 
 /// What is said of a flag that doesn't exist, in the words that users' scripts look for; `None` if it is no flag.

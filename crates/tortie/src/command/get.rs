@@ -53,7 +53,7 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let outcome = objects::for_each(common, &client, items, *all_namespaces, |client, item| {
         if *all_namespaces && !item.id().name.is_empty() {
             let message = "cannot use --all-namespace flag for getting a single resource".to_owned();
-            return Err(Refusal { message, places: Vec::new() });
+            return Err(Refusal::from(message));
         }
         let mut found = get_or_list(client, item, &mut unreadable)?;
         if let (Shown::Object { object, .. }, true) = (&mut found, *export && !named.names.is_empty()) {

@@ -90,6 +90,7 @@ fn label(arguments: Arguments) -> Result<String, Failure> {
 
 fn update(client: &Client, object: Value) -> Result<(), String> {
     let kind = Client::key_of(&object).map_err(|error| error.to_string())?.kind;
+    objects::writable(kind, "apply or replace", None).map_err(|error| error.to_string())?;
     let item = objects::Item { kind, json: object, source: None };
     let object = objects::validated(&item).map_err(|refusal| refusal.message)?;
     client.update(object, Labels::Replace).map(drop).map_err(|error| error.to_string())

@@ -82,6 +82,7 @@ fn change(client: &Client, item: &Item, patch: &str) -> Result<(), String> {
     let Some(object) = read.pop() else { return Err(format!("{UNREADABLE}no object is left")) };
     let patched = Item { kind: object.kind, json: object.json, source: None };
     let updating = |message: String| format!("updating existing resource: {message}");
+    objects::writable(patched.kind, "apply or replace", None).map_err(|error| updating(error.to_string()))?;
     let object = objects::validated(&patched).map_err(|refusal| updating(refusal.message))?;
     client.update(object, Labels::Replace).map_err(|error| updating(error.to_string()))?;
     Ok(())

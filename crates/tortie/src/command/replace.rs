@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
+use tortie_api::kind::Kind;
 use tortie_store::resources::{Client, Labels};
 
 use crate::objects::{self, Common, Failure, Item, Outcome, Refusal, Style, Verb};
@@ -32,6 +33,10 @@ fn outcome(common: &Common) -> Result<Outcome, Failure> {
 }
 
 fn replace(client: &Client, item: &Item) -> Result<Value, Refusal> {
+    if item.kind == Kind::ClusterInformation {
+        // What isn't there can't be replaced; calicoctl looks first.
+        client.get(&item.id())?;
+    }
     objects::writable(item.kind, "apply or replace", None)?;
     Ok(client.update(objects::validated(item)?, Labels::Merge)?)
 }

@@ -11,6 +11,8 @@ mod kinds;
 mod namespace;
 mod outcome;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -148,7 +150,7 @@ pub fn is_handled(kind: Kind) -> bool {
     !short_names(kind).is_empty()
 }
 
-/// Does `action` with each item, in order; one that fails does not stop the rest. Each is in the store at once; the disk is
+/// Does `action` with each item, in order; one that fails does not stop the rest, unless the datastore is lost. Each is in the store at once; the disk is
 /// waited for at the end, for all of them.
 pub fn for_each(
     common: &Common,
@@ -160,13 +162,21 @@ pub fn for_each(
     let deferred = client.store().deferred().map(Client::new);
     let client = deferred.as_ref().unwrap_or(client);
     let mut outcome = Outcome::of(&items);
-    let mut progress = Progress::new("objects", items.len());
+    let total = items.len();
+    let mut progress = Progress::new("objects", total);
     for (count, mut item) in items.into_iter().enumerate() {
         progress.done(count);
         let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
         match placed.map_err(Refusal::from).and_then(|()| action(client, &item)) {
             Ok(object) => outcome.done(object),
-            Err(refusal) => outcome.failed(refusal),
+            Err(refusal) => {
+                let is_lost = refusal.is_lost;
+                outcome.failed(refusal);
+                if is_lost {
+                    outcome.broken_off(item.id().to_string(), total - count - 1);
+                    break;
+                }
+            }
         }
     }
     drop(progress);

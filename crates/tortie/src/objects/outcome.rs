@@ -45,6 +45,8 @@ pub struct Outcome {
     pub errors: Vec<String>,
     /// Where in the files, a line each.
     places: Vec<String>,
+    /// The object at which the datastore was lost, and how many came after it.
+    broken_off: Option<(String, usize)>,
 }
 
 /// What an object was refused for.
@@ -54,17 +56,20 @@ pub struct Refusal {
     pub message: String,
     /// Where in the file, a line each.
     pub places: Vec<String>,
+    /// Whether the datastore is lost, so that trying more is of no use.
+    pub is_lost: bool,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        Refusal { message: error.to_string(), places: Vec::new() }
+        let is_lost = matches!(error, Error::Unavailable { .. } | Error::Replaced { .. });
+        Refusal { is_lost, ..Refusal::from(error.to_string()) }
     }
 }
 
 impl From<String> for Refusal {
     fn from(message: String) -> Refusal {
-        Refusal { message, places: Vec::new() }
+        Refusal { message, places: Vec::new(), is_lost: false }
     }
 }
 
@@ -78,7 +83,8 @@ impl Refusal {
                 format!("{text}-  {}\n", fault.message.strip_prefix(WORDS).unwrap_or(&fault.message))
             }),
         };
-        Refusal { message, places: faults.iter().map(|fault| format!("  {file}:{fault}")).collect() }
+        let places = faults.iter().map(|fault| format!("  {file}:{fault}")).collect();
+        Refusal { places, ..Refusal::from(message) }
     }
 }
 
@@ -115,7 +121,13 @@ impl Outcome {
             objects: Vec::new(),
             errors: Vec::new(),
             places: Vec::new(),
+            broken_off: None,
         }
+    }
+
+    /// The datastore was lost at this object: it may be written or not, and those after it weren't tried.
+    pub fn broken_off(&mut self, at: String, rest: usize) {
+        self.broken_off = Some((at, rest));
     }
 
     /// One is done.
@@ -131,8 +143,20 @@ impl Outcome {
 
     /// Print what was done; what was not is the error.
     pub fn summary(self, verb: &Verb) -> Result<(), Failure> {
-        let places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
+        let mut places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
         let Verb { present, past, style } = *verb;
+        if let Some((at, rest)) = &self.broken_off {
+            let hint = match present {
+                "create" => " with --skip-exists",
+                "delete" => " with --skip-not-exists",
+                _ => "",
+            };
+            places += &format!(
+                "\n  {past}: {} of {}; {at} may be or not; not tried: {rest}. Run it again{hint} to finish.",
+                self.objects.len(),
+                self.total
+            );
+        }
         if !matches!(present, "delete" | "validate") {
             self.objects.iter().filter_map(warning).for_each(|warning| eprintln!("{warning}"));
         }
@@ -146,6 +170,7 @@ impl Outcome {
                 .errors
                 .iter()
                 .map(|error| format!("Failed to {present}{of_kind} resource: {error}\n"))
+                .chain(self.broken_off.map(|_| places.trim_start().to_owned()))
                 .collect();
             return if lines.is_empty() { Ok(()) } else { Err(Failure::Command(lines)) };
         }

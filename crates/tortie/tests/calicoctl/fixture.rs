@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use tortie_store::embedded::{Durability, Embedded, Options};
 
 /// A directory with a database, the program's link, and files.
 pub struct Fixture {
@@ -38,6 +39,13 @@ impl Fixture {
 
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The datastore that the commands use.
+    pub fn store(&self) -> Embedded {
+        let options =
+            Options { durability: Durability::Normal, ..Options::new(self.path().join("tortie.db")) };
+        Embedded::open(options).unwrap()
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

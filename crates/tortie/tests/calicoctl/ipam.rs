@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tortie_api::pool::IpPoolSpec;
 use tortie_ipam::{AutoAssign, HandleId, Now, Pool, Reservations, View};
-use tortie_store::embedded::{Durability, Embedded, Options};
 use tortie_store::resources::Client;
 use tortie_store::{ipam, keys};
 
@@ -19,9 +18,7 @@ fn with_addresses(count: u32, block_size: u8, cidr: &str) -> (Fixture, Client) {
     let fixture = Fixture::new();
     let pool = mk_pool("shop", cidr) + &format!("  blockSize: {block_size}\n");
     fixture.must(&["apply", "-f", "-"], &pool);
-    let options =
-        Options { durability: Durability::Normal, ..Options::new(fixture.path().join("tortie.db")) };
-    let client = Client::new(Arc::new(Embedded::open(options).unwrap()));
+    let client = Client::new(Arc::new(fixture.store()));
     for number in 0..count {
         give(&client, &format!("k8s-pod-network.c{number}"), 1, number);
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_store::Datastore;
-use tortie_store::embedded::{Durability, Embedded, Options};
+use tortie_store::embedded::Embedded;
 use tortie_store::keys;
 
 use crate::fixture::{Fixture, failed, ok};
@@ -183,11 +183,7 @@ fn every_kind_makes_its_whole_way() {
         "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {name: n1}\nspec: {}\n",
     );
     fixture.must(&["delete", "node", "n1"], "");
-    let store = Embedded::open(Options {
-        durability: Durability::Normal,
-        ..Options::new(fixture.path().join("tortie.db"))
-    })
-    .unwrap();
+    let store = fixture.store();
     for row in &ROWS {
         travel(&fixture, &store, row);
     }

@@ -1,5 +1,7 @@
 //! `patch`, `label`, `validate` and `convert`; the commands that tortie has too are tested under its own name.
 
+use tortie_store::Datastore as _;
+
 use crate::fixture::{Fixture, Said, failed, mk_pool, ok};
 
 fn stocked() -> Fixture {
@@ -147,4 +149,52 @@ fn policies_of_kubernetes_become_objects_that_can_be_applied() {
         fixture.run(&["convert", "-f", "-", "-o", "xml"]),
         failed("", "unrecognized output format 'xml'\n")
     );
+}
+
+#[test]
+fn the_clusters_own_record_can_be_read_only() {
+    let fixture = Fixture::new();
+    let information =
+        "apiVersion: projectcalico.org/v3\nkind: ClusterInformation\nmetadata: {name: default}\nspec: {}\n";
+    let replace = |err: &str| assert_eq!(fixture.pipe(&["replace", "-f", "-"], information), failed("", err));
+    // There is none as long as nothing was written.
+    assert_eq!(
+        fixture.run(&["get", "clusterinfo", "default"]),
+        failed("", "resource does not exist: ClusterInformation(default) with error: <nil>\n")
+    );
+    fixture.must(&["apply", "-f", "-"], &mk_pool("a", "10.0.0.0/16"));
+    replace("hit error: operation apply or replace is not supported on ClusterInformation\n");
+    for (arguments, err) in [
+        (
+            &["patch", "clusterinfo", "default", "-p", "{}"][..],
+            "hit error: updating existing resource: operation apply or replace is not supported on ClusterInformation\n",
+        ),
+        (
+            &["label", "clusterinfo", "default", "a=b"],
+            "failed to update clusterinfo default, label not changed\n",
+        ),
+        (
+            &["delete", "clusterinfo", "default"],
+            "Failed to delete 'ClusterInformation' resource: operation delete is not supported on ClusterInformation\n\n",
+        ),
+    ] {
+        assert_eq!(fixture.run(arguments), failed("", err));
+    }
+}
+
+#[test]
+fn policies_that_old_releases_renamed_get_their_own_names_back() {
+    let fixture = Fixture::new();
+    let policy = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\nspec: {order: 7}\n";
+    fixture.must(&["apply", "-f", "-"], policy);
+    let store = fixture.store();
+    let key = "/calico/resources/v3/projectcalico.org/networkpolicies/shop/";
+    let stored = store.delete(&format!("{key}web"), None).unwrap();
+    store.put(&format!("{key}default.web"), &stored.value).unwrap();
+    let migrate = &["datastore", "migrate-policy-names"];
+    assert_eq!(fixture.run(migrate), ok("Policy name migration complete, migrated 1 policies.\n"));
+    let names: Vec<String> = store.list_all(key).unwrap().items.into_iter().map(|item| item.key).collect();
+    assert_eq!(names, [format!("{key}web")]);
+    assert_eq!(fixture.json(&["get", "np", "web", "-n", "shop"])["spec"]["order"], 7);
+    assert_eq!(fixture.run(migrate), ok("Policy name migration complete, migrated 0 policies.\n"));
 }
