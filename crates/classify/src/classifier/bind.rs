@@ -1,6 +1,6 @@
 //! Which stacks an endpoint's packets are judged by: finds or makes them, and leads the endpoints there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,10 +42,10 @@ impl Bindings {
     }
 }
 
-/// Stacks that are to be, each with those that its endpoints had.
+/// Stacks that are to be.
 #[derive(Default)]
 struct Wanted {
-    keys: Vec<(StackKey, Vec<StackId>)>,
+    keys: Vec<StackKey>,
     places: FxHashMap<StackKey, usize>,
 }
 
@@ -58,13 +58,11 @@ enum Found {
 type Sought = BTreeMap<(Direction, Family), Vec<(IpAddr, Found)>>;
 
 impl Wanted {
-    fn add(&mut self, key: StackKey, before: Option<StackId>) -> usize {
-        let place = *self.places.entry(key).or_insert_with_key(|key| {
-            self.keys.push((key.clone(), Vec::new()));
+    fn add(&mut self, key: StackKey) -> usize {
+        *self.places.entry(key).or_insert_with_key(|key| {
+            self.keys.push(key.clone());
             self.keys.len() - 1
-        });
-        self.keys[place].1.extend(before);
-        place
+        })
     }
 }
 
@@ -89,14 +87,14 @@ impl Classifier {
                 dying.remove(id);
             }
         }
-        let heirs = self.heirs(&sought);
+        let mut heirs = self.heirs(&sought);
         let mut sources = Sources::new(&self.policies);
         let (mut fresh, mut edits, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, (key, before)) in wanted.keys.into_iter().enumerate() {
-            let heir = before.iter().filter(|id| heirs.get(id) == Some(&Some(place))).find_map(|id| {
+        for (place, key) in wanted.keys.into_iter().enumerate() {
+            let heir = heirs.remove(&place).into_iter().flatten().find_map(|id| {
                 let live =
-                    self.stacks.get(id).filter(|live| dying.contains(id) && live.key.own == key.own)?;
-                Some((*id, live))
+                    self.stacks.get(&id).filter(|live| dying.contains(&id) && live.key.own == key.own)?;
+                Some((id, live))
             });
             let id = match heir {
                 Some((id, live)) => {
@@ -136,10 +134,10 @@ impl Classifier {
         Ok(Bindings { fresh, edits, dying, rebound })
     }
 
-    /// Which wanted stack all users of a stack go over to, if they all go to one: only then may it be changed in place,
-    /// because packets under way are still in it.
-    fn heirs(&self, sought: &BTreeMap<ResourceKey, Option<Sought>>) -> FxHashMap<StackId, Option<usize>> {
-        let mut heirs = FxHashMap::default();
+    /// Of each wanted stack those in use, in order, all of whose users go over to it: only such a one may be changed in
+    /// place to become it, because packets under way are still in it.
+    fn heirs(&self, sought: &BTreeMap<ResourceKey, Option<Sought>>) -> FxHashMap<usize, BTreeSet<StackId>> {
+        let mut goes_to = FxHashMap::default();
         for (key, after) in sought {
             for (side, stacks) in self.bindings.get(key).into_iter().flatten() {
                 let after = after.as_ref().and_then(|after| after.get(side));
@@ -149,11 +147,17 @@ impl Classifier {
                         Some((_, Found::Wanted(place))) => Some(*place),
                         Some((_, Found::Known(_))) | None => None,
                     };
-                    let heir = heirs.entry(*id).or_insert(place);
-                    if *heir != place {
-                        *heir = None;
+                    let known = goes_to.entry(*id).or_insert(place);
+                    if *known != place {
+                        *known = None;
                     }
                 }
+            }
+        }
+        let mut heirs = FxHashMap::<usize, BTreeSet<StackId>>::default();
+        for (id, place) in goes_to {
+            if let Some(place) = place {
+                heirs.entry(place).or_default().insert(id);
             }
         }
         heirs
@@ -186,12 +190,7 @@ impl Classifier {
                     let stack_key = StackKey { stack: Arc::clone(stack), direction, family, own };
                     let found = match self.by_key.get(&stack_key) {
                         Some(id) => Found::Known(*id),
-                        None => {
-                            let had = self.bindings.get(&key).and_then(|had| had.get(&(direction, family)));
-                            let same = had.and_then(|had| had.iter().find(|(of, _)| of == address));
-                            let before = same.or_else(|| had.and_then(|had| had.first())).map(|(_, id)| *id);
-                            Found::Wanted(wanted.add(stack_key, before))
-                        }
+                        None => Found::Wanted(wanted.add(stack_key)),
                     };
                     sought.entry((direction, family)).or_default().push((*address, found));
                 }
