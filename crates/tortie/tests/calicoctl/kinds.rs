@@ -1,10 +1,12 @@
 //! Each kind on its whole way: YAML in, the value in the store, YAML out, list, label, patch, conflict, delete.
 
 use serde_json::Value;
+use std::time::Duration;
 use tortie_api::kind::{Kind, ResourceKey, Scope};
-use tortie_store::Datastore;
+
 use tortie_store::embedded::Embedded;
 use tortie_store::keys;
+use tortie_store::{Change, Datastore};
 
 use crate::fixture::{Fixture, failed, ok};
 
@@ -222,6 +224,7 @@ fn travel(fixture: &Fixture, store: &Embedded, row: &Row) {
     let shown = |format: &str| run(&["get", word, name, "-o", format], "").out;
     let json = || -> Value { serde_json::from_str(&shown("json")).unwrap() };
 
+    let mut watch = store.watch(&keys::resource(&id), store.revision().unwrap()).unwrap();
     // In: create, and not twice.
     assert_eq!(
         run(&["create", "-f", "-"], &yaml),
@@ -269,6 +272,13 @@ fn travel(fixture: &Fixture, store: &Embedded, row: &Row) {
     let gone = run(&["delete", word, name], "");
     assert_eq!(gone, ok(&format!("Successfully deleted 1 '{word}' resource(s)\n")), "{word}");
     assert_eq!(stored(), None, "{word}");
+    // Who watched saw each write, and nothing else: created, replaced, patched, labelled, gone.
+    let mut seen = Vec::new();
+    while !matches!(seen.last(), Some(Change::Delete { .. })) {
+        seen.extend(watch.next(Duration::from_secs(10)).unwrap());
+    }
+    let puts = seen.iter().filter(|change| matches!(change, Change::Put(_))).count();
+    assert_eq!(puts, if *kind == Kind::IPPool { 5 } else { 4 }, "{word}: {seen:?}");
     let missing = format!("resource does not exist: {full} with error: <nil>\n");
     assert_eq!(run(&["get", word, name], "").err, missing, "{word}");
 }

@@ -9,4 +9,5 @@ mod ipam;
 mod kinds;
 mod node;
 mod objects;
+mod refused;
 mod templates;
