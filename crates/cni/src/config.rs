@@ -46,9 +46,45 @@ pub struct NetworkConfig {
     pub agent_socket: String,
     /// The embedded database; the default if empty.
     pub database: String,
+    /// `embedded` or `etcdv3`; if empty the latter where servers are named.
+    pub datastore_type: String,
+    /// etcd's servers, separated by commas.
+    pub etcd_endpoints: String,
+    /// The one server, `HOST:PORT`: deprecated name, together with `etcd_scheme`, of `etcd_endpoints`.
+    pub etcd_authority: String,
+    /// `http` if empty.
+    pub etcd_scheme: String,
+    /// The domain under which servers are looked up.
+    pub etcd_discovery_srv: String,
+    /// Our key for etcd.
+    pub etcd_key_file: String,
+    /// Our certificate for etcd.
+    pub etcd_cert_file: String,
+    /// Who signed the certificates of etcd's servers.
+    pub etcd_ca_cert_file: String,
     /// GC: the attachments that are to stay.
     #[serde(rename = "cni.dev/valid-attachments")]
     pub valid_attachments: Option<Vec<ValidAttachment>>,
+}
+
+impl NetworkConfig {
+    /// What the configuration says of the datastore, by the names that the settings have in the environment.
+    pub fn datastore(&self, name: &str) -> Option<String> {
+        let said = match name {
+            "DATASTORE_TYPE" => &self.datastore_type,
+            "ETCD_ENDPOINTS" if self.etcd_endpoints.is_empty() && !self.etcd_authority.is_empty() => {
+                let scheme = if self.etcd_scheme.is_empty() { "http" } else { &self.etcd_scheme };
+                return Some(format!("{scheme}://{}", self.etcd_authority));
+            }
+            "ETCD_ENDPOINTS" => &self.etcd_endpoints,
+            "ETCD_DISCOVERY_SRV" => &self.etcd_discovery_srv,
+            "ETCD_KEY_FILE" => &self.etcd_key_file,
+            "ETCD_CERT_FILE" => &self.etcd_cert_file,
+            "ETCD_CA_CERT_FILE" => &self.etcd_ca_cert_file,
+            _ => return None,
+        };
+        (!said.is_empty()).then(|| said.clone())
+    }
 }
 
 /// Calico's default for `nodename_file`.

@@ -1,27 +1,24 @@
 //! The plugin process: its environment and standard input in, standard output and exit code out.
 //!
-//! It asks the agent; without one it does the work itself on the embedded store. Called as `calico` or `calico-ipam`
+//! It asks the agent; without one it does the work itself on the store that environment and configuration name. Called as `calico` or `calico-ipam`
 //! (or whatever the binary is installed as).
 
+use crate::config::NetworkConfig;
 use crate::execute::{Context, Reply, execute};
 use crate::request::{Command, Environment, Plugin, Request, version_of};
 use crate::transport::{self, Call};
 use crate::{ClosedTable, Error, Result};
 use std::path::PathBuf;
-use std::sync::Arc;
 use tortie_netlink::Namespace;
-use tortie_store::embedded::{Embedded, Options};
+use tortie_store::open;
 use tortie_store::resources::Client;
-
-/// The embedded database if nothing says otherwise.
-pub const DATABASE: &str = "/var/lib/tortie/tortie.db";
 
 /// What a process is called with.
 #[derive(Debug, Clone)]
 pub struct Process {
     /// As which plugin.
     pub plugin: Plugin,
-    /// All its environment; `CNI_*`, `TORTIE_SOCKET`, `TORTIE_DATABASE` and `TORTIE_DATABASE_SYNC` count.
+    /// All its environment; `CNI_*`, `TORTIE_SOCKET` and the datastore's settings count.
     pub environment: Environment,
     /// Standard input.
     pub stdin: String,
@@ -49,8 +46,8 @@ pub fn run(process: &Process) -> Reply {
 /// Why not.
 pub fn test_datastore(environment: &Environment, stdin: &str) -> Result<()> {
     let config = serde_json::from_str(stdin).unwrap_or_default();
-    let config = crate::config::NetworkConfig::parse(&config)?;
-    let client = open(environment, &config.database)?;
+    let config = NetworkConfig::parse(&config)?;
+    let client = client(environment, &config)?;
     client.list(tortie_api::kind::Kind::ClusterInformation, None)?;
     Ok(())
 }
@@ -63,7 +60,7 @@ fn dispatch(process: &Process, request: &Request, call: &Call) -> Result<Reply> 
         use std::os::fd::AsFd;
         return transport::ask(&mut stream, call, pod.as_ref().map(AsFd::as_fd));
     }
-    let client = open(&process.environment, &request.config.database)?;
+    let client = client(&process.environment, &request.config)?;
     let node = hostname()?;
     let context = Context { client: &client, gate: &ClosedTable, node: &node, view: None };
     Ok(execute(&context, request, pod.as_ref()))
@@ -81,11 +78,17 @@ fn pod_namespace(request: &Request) -> Result<Option<Namespace>> {
     }
 }
 
-fn open(environment: &Environment, configured: &str) -> Result<Client> {
-    let path = setting(environment, "TORTIE_DATABASE", configured, DATABASE);
-    let options = Options::from_settings(|name| environment.get(name).cloned())?;
-    let store = Embedded::open(Options { path, ..options })?;
-    Ok(Client::new(Arc::new(store)))
+/// The datastore. Where both speak, the network configuration is stronger than the environment, as Calico has it; of our own
+/// `database` the environment is.
+fn client(environment: &Environment, config: &NetworkConfig) -> Result<Client> {
+    let store = open::open(|name| {
+        let said = || open::from_environment(|name| environment.get(name).cloned(), name);
+        match name {
+            "TORTIE_DATABASE" => said().or_else(|| Some(config.database.clone())),
+            _ => config.datastore(name).or_else(said),
+        }
+    })?;
+    Ok(Client::new(store))
 }
 
 fn setting(environment: &Environment, variable: &str, configured: &str, default: &str) -> PathBuf {

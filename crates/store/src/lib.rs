@@ -17,6 +17,7 @@ pub mod etcd;
 pub mod ipam;
 pub mod json;
 pub mod keys;
+pub mod open;
 pub mod resources;
 pub mod sync;
 

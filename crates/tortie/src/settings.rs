@@ -1,23 +1,31 @@
 //! Which datastore the commands use: what the environment and `calicoctl.cfg` say, and what that means.
 //!
-//! The names are Calico's; the environment wins over the file. Only `DATASTORE_TYPE=embedded`, the default, can be opened
-//! yet. Next hop: [`tortie_store::resources::Client`].
+//! The names are Calico's; the environment wins over the file. Next hop: [`tortie_store::open`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tortie_api::yaml::tree::{self, Data, Node};
-use tortie_store::embedded::{Embedded, Options};
+use tortie_store::open;
 use tortie_store::resources::Client;
 
 /// Where the settings are looked for if nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/calico/calicoctl.cfg";
 
 /// The fields of `spec` in the file, and the variables that say the same.
-const FIELDS: [(&str, &str); 3] = [
+const FIELDS: [(&str, &str); 13] = [
     ("datastoreType", "DATASTORE_TYPE"),
+    ("etcdEndpoints", "ETCD_ENDPOINTS"),
+    ("etcdDiscoverySrv", "ETCD_DISCOVERY_SRV"),
+    ("etcdUsername", "ETCD_USERNAME"),
+    ("etcdPassword", "ETCD_PASSWORD"),
+    ("etcdKeyFile", "ETCD_KEY_FILE"),
+    ("etcdCertFile", "ETCD_CERT_FILE"),
+    ("etcdCACertFile", "ETCD_CA_CERT_FILE"),
+    ("etcdKey", "ETCD_KEY"),
+    ("etcdCert", "ETCD_CERT"),
+    ("etcdCACert", "ETCD_CA_CERT"),
     ("tortieDatabase", "TORTIE_DATABASE"),
     ("tortieDatabaseSync", "TORTIE_DATABASE_SYNC"),
 ];
@@ -28,8 +36,10 @@ const FIELDS: [(&str, &str); 3] = [
 /// What of the settings makes no sense.
 pub fn datastore_type(file: &Path) -> anyhow::Result<String> {
     let said = said(file)?;
-    let found = setting(&said, "DATASTORE_TYPE");
-    Ok(found.unwrap_or_else(|| "embedded".to_owned()))
+    if let Some(found) = setting(&said, "DATASTORE_TYPE") {
+        return Ok(found);
+    }
+    Ok(open::kind(|name| setting(&said, name))?.name().to_owned())
 }
 
 /// Opens the datastore that the settings name. A missing file is an error only if it is not the default one.
@@ -38,17 +48,7 @@ pub fn datastore_type(file: &Path) -> anyhow::Result<String> {
 /// What of the settings makes no sense, or why the datastore can't be opened.
 pub fn client(file: &Path) -> anyhow::Result<Client> {
     let said = said(file)?;
-    let setting = |name: &str| setting(&said, name);
-    match setting("DATASTORE_TYPE").as_deref() {
-        None | Some("embedded") => {
-            let store = Embedded::open(Options::from_settings(setting)?)?;
-            Ok(Client::new(Arc::new(store)))
-        }
-        Some(other @ ("etcdv3" | "kubernetes")) => {
-            bail!("DATASTORE_TYPE: found {other:?}, which this version cannot use yet; expected \"embedded\"")
-        }
-        Some(other) => bail!("DATASTORE_TYPE: found {other:?}, expected \"embedded\""),
-    }
+    Ok(Client::new(open::open(|name| setting(&said, name))?))
 }
 
 /// What a file says, which need not be there if it is the default one.
@@ -64,8 +64,7 @@ fn said(file: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 
 /// A setting by the name of its variable: the environment's, or the file's.
 fn setting(said: &BTreeMap<String, String>, name: &str) -> Option<String> {
-    let environment = std::env::var(name).ok().filter(|value| !value.is_empty());
-    environment.or_else(|| said.get(name).cloned())
+    open::from_environment(|name| std::env::var(name).ok(), name).or_else(|| said.get(name).cloned())
 }
 
 /// Where the agent of this machine answers.
@@ -119,7 +118,15 @@ mod tests {
         let said = read(text).unwrap();
         assert_eq!(said["DATASTORE_TYPE"], "embedded");
         assert_eq!(said["TORTIE_DATABASE"], "/x/y.db");
-        assert_eq!(said.len(), 2);
+        assert_eq!(said["ETCD_ENDPOINTS"], "http://h:2379");
+        assert_eq!(said.len(), 3);
+    }
+
+    #[test]
+    fn every_setting_of_a_datastore_has_a_field() {
+        for name in open::settings() {
+            assert!(FIELDS.iter().any(|(_, variable)| *variable == name), "{name}");
+        }
     }
 
     #[test]

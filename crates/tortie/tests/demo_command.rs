@@ -200,6 +200,16 @@ fn a_reader_who_has_seen_enough_does_not_keep_it_from_cleaning_up() {
 }
 
 #[test]
+fn it_starts_an_etcd_of_its_own_and_runs_on_it() {
+    let mut demo = Demo::start(&["--datastore", "etcd"]);
+    let store = demo.read_until("store");
+    assert!(store.contains("etcd http://127.0.0.1:"), "{store}");
+    let status = demo.end();
+    assert_eq!(status.code(), Some(0), "{}", demo.said);
+    demo.assert_nothing_is_left();
+}
+
+#[test]
 fn a_kept_lab_answers_until_it_is_removed() {
     let mut demo = Demo::start(&["--keep"]);
     let status = demo.end();

@@ -427,7 +427,7 @@ fn settings_come_from_the_file_and_the_environment_wins() {
     std::fs::remove_file(&database).unwrap();
     fixture.run(&["get", "tier", "-c", config]);
     assert!(!database.exists(), "the environment said another one");
-    for (value, words) in [("etcdv3", "cannot use yet"), ("floppy", "expected \"embedded\"")] {
+    for (value, words) in [("etcdv3", "ETCD_ENDPOINTS: found \"\""), ("floppy", "expected \"embedded\"")] {
         let mut other = fixture.command(&["get", "tier"]);
         other.env("DATASTORE_TYPE", value);
         let said = said(other.output().unwrap());

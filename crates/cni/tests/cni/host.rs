@@ -61,25 +61,33 @@ fn stands(interface: &str) -> bool {
     Rtnetlink::open().unwrap().link(LinkRef::Name(interface)).unwrap().is_some()
 }
 
+/// A node `node-1` and pools of 64 IPv4 and 64 IPv6 addresses.
+pub fn furnish(client: &Client) {
+    client.ensure_initialized().unwrap();
+    create(client, "Node", "node-1", json!({}));
+    create(client, "IPPool", "pool4", json!({ "cidr": "10.20.0.0/26" }));
+    create(client, "IPPool", "pool6", json!({ "cidr": "fd20::/122" }));
+}
+
+fn create(client: &Client, kind: &str, name: &str, spec: Value) {
+    let object = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": { "name": name }, "spec": spec,
+    });
+    client.create(object).unwrap();
+}
+
 impl Host {
-    /// A store with a node `node-1` and pools of 64 IPv4 and 64 IPv6 addresses.
+    /// A furnished store.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(Options::new(directory.path().join("tortie.db"))).unwrap();
         let client = Client::new(Arc::new(store));
-        client.ensure_initialized().unwrap();
-        let host = Host { namespace: mk_namespace(), client, directory };
-        host.create("Node", "node-1", json!({}));
-        host.create("IPPool", "pool4", json!({ "cidr": "10.20.0.0/26" }));
-        host.create("IPPool", "pool6", json!({ "cidr": "fd20::/122" }));
-        host
+        furnish(&client);
+        Host { namespace: mk_namespace(), client, directory }
     }
 
     pub fn create(&self, kind: &str, name: &str, spec: Value) {
-        let object = json!({
-            "apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": { "name": name }, "spec": spec,
-        });
-        self.client.create(object).unwrap();
+        create(&self.client, kind, name, spec);
     }
 
     /// Runs a call with an open gate; the JSON printed.

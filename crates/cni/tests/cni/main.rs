@@ -4,5 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attach;
+mod etcd;
 mod host;
 mod plugin;

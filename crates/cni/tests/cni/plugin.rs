@@ -8,7 +8,7 @@ use tortie_cni::{Context, Plugin, Request, execute, transport};
 use tortie_netlink::{Namespace, namespace};
 use tortie_nft::flat::{DROPPED_CLOSED, Flat, Ownership, Settings};
 
-fn process(host: &Host, call: &Call<'_>) -> Process {
+pub fn process(host: &Host, call: &Call<'_>) -> Process {
     let mut environment = call.environment();
     let path = |name: &str| host.directory.path().join(name).display().to_string();
     environment.insert("TORTIE_SOCKET".into(), path("agent.sock"));

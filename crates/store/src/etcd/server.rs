@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,14 +38,18 @@ pub struct Start {
     pub directory: PathBuf,
     /// TLS, with certificates on both sides.
     pub certificate: Option<Certificate>,
+    /// Whether what the terminal sends to this process (Ctrl-C) does not reach it.
+    pub apart: bool,
     /// More arguments, for example `--quota-backend-bytes=16777216`.
     pub arguments: Vec<String>,
 }
 
 /// A running etcd.
+#[derive(Debug)]
 pub struct Server {
     start: Start,
     child: Child,
+    kept: bool,
     client: u16,
     peer: u16,
 }
@@ -60,7 +65,7 @@ impl Server {
             let (client, peer) = free_ports()?;
             attempts += 1;
             match run(&start, client, peer) {
-                Ok(child) => return Ok(Server { start, child, client, peer }),
+                Ok(child) => return Ok(Server { start, child, kept: false, client, peer }),
                 Err(Error::Unavailable { cause, .. }) if cause.contains("in use") && attempts < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
@@ -75,6 +80,11 @@ impl Server {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// It outlives this process.
+    pub fn keep(mut self) {
+        self.kept = true;
     }
 
     /// Kill it with SIGKILL. What it has acknowledged stays in the directory.
@@ -105,7 +115,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.kill();
+        if !self.kept {
+            self.kill();
+        }
     }
 }
 
@@ -123,7 +135,7 @@ fn free_ports() -> Result<(u16, u16)> {
 }
 
 fn run(start: &Start, client: u16, peer: u16) -> Result<Child> {
-    let Start { directory, certificate, arguments } = start;
+    let Start { directory, certificate, apart, arguments } = start;
     let failed = |error: std::io::Error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         let hint = if missing { "; Debian's package etcd-server brings it" } else { "" };
@@ -152,6 +164,9 @@ fn run(start: &Start, client: u16, peer: u16) -> Result<Child> {
     let log = File::create(log_file(directory)).map_err(failed)?;
     command.args(arguments).env("NOTIFY_SOCKET", notify);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    if *apart {
+        command.process_group(0);
+    }
     let mut child = command.spawn().map_err(failed)?;
     match wait(&mut child, &ready) {
         Ok(()) => Ok(child),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tortie_api::event::Event;
 use tortie_api::resource::Resource;
 use tortie_lab::matrix::Place;
 use tortie_lab::{Outcome, Party, Service};
-use tortie_store::embedded::{Embedded, Options};
+use tortie_store::Datastore;
 use tortie_store::sync::Feed;
 
 use super::measure::{Measured, Probes};
@@ -43,8 +42,12 @@ pub struct Oracle {
 
 impl Oracle {
     /// Reads the store. A policy called `without` is overlooked: so a test sees that a wrong expectation is found out.
-    pub fn read(database: &Path, node_addresses: Vec<IpAddr>, without: Option<&str>) -> anyhow::Result<Self> {
-        let mut feed = Feed::new(Arc::new(Embedded::open(Options::new(database))?));
+    pub fn read(
+        store: Arc<dyn Datastore>,
+        node_addresses: Vec<IpAddr>,
+        without: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let mut feed = Feed::new(store);
         let mut resources = Vec::new();
         let mut in_sync = false;
         while !in_sync {

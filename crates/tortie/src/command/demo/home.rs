@@ -115,6 +115,11 @@ impl Home {
         self.root.join("tortie.db")
     }
 
+    /// What etcd keeps, if it is the store.
+    pub fn etcd(&self) -> PathBuf {
+        self.root.join("etcd")
+    }
+
     /// `TORTIE_SOCKET`.
     pub fn socket(&self) -> PathBuf {
         self.root.join("agent.sock")

@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Leave the lab up, and say how to enter a pod and what to try.
     #[arg(long)]
     keep: bool,
+    /// Where the demo's objects are stored: in a file, or in an etcd that it starts.
+    #[arg(long, value_enum, default_value_t = Store::Embedded)]
+    datastore: Store,
     /// Remove a lab that was left up, or all of them.
     #[arg(long, conflicts_with = "keep", value_name = "LAB", num_args = 0..=1, default_missing_value = "")]
     remove: Option<String>,
@@ -55,12 +58,19 @@ pub struct Arguments {
     respond: Vec<Service>,
 }
 
+/// Where the demo's objects are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Store {
+    Embedded,
+    Etcd,
+}
+
 /// Runs the demo, or what belongs to it.
 ///
 /// # Errors
 /// What kept it from being run to its end. Everything is removed then, too.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { keep, remove, falsify, respond } = arguments;
+    let Arguments { keep, datastore, remove, falsify, respond } = arguments;
     if !respond.is_empty() {
         return server::respond(respond);
     }
@@ -74,16 +84,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupt = Interrupt::listen()?;
-    match perform(*keep, falsify.as_deref(), &interrupt) {
+    match perform(*keep, *datastore, falsify.as_deref(), &interrupt) {
         Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(interrupt::EXIT)),
         other => other,
     }
 }
 
-fn perform(keep: bool, falsify: Option<&str>, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+fn perform(
+    keep: bool,
+    datastore: Store,
+    falsify: Option<&str>,
+    interrupt: &Interrupt,
+) -> anyhow::Result<ExitCode> {
     let since = Instant::now();
     let report = Report::new();
-    let mut stage = build(report, interrupt)?;
+    let mut stage = build(report, datastore, interrupt)?;
     let services =
         PODS.iter().map(|actor| actor.serves).chain([OUTSIDE.1]).map(shop::Serves::services).collect();
     let mut probes = Probes::open(stage.parties()?, services, interrupt)?;
@@ -133,23 +148,23 @@ fn perform(keep: bool, falsify: Option<&str>, interrupt: &Interrupt) -> anyhow::
 }
 
 /// The lab with everything in place and no policy.
-fn build(report: Report, interrupt: &Interrupt) -> anyhow::Result<Stage> {
+fn build(report: Report, datastore: Store, interrupt: &Interrupt) -> anyhow::Result<Stage> {
     report.heading("A lab of network namespaces on this machine; nothing else is touched.");
     let mut stage = Stage::build()?;
     report.fact(
         "lab",
         &format!("{}: one node, six pods, and a host on the fabric without agent", stage.lab().id()),
     );
+    if datastore == Store::Etcd {
+        stage.start_etcd()?;
+    }
     let took = stage.start_agent(interrupt)?;
     report.fact(
         "agent",
         &format!("process {} in the node's namespace, ready after {}", stage.agent(), millis(took)),
     );
     stage.apply(&stage.home().ground())?;
-    report.fact(
-        "store",
-        &format!("embedded, {}: two pools, three namespaces", stage.home().database().display()),
-    );
+    report.fact("store", &format!("{}: two pools, three namespaces", stage.describe_store()));
     for actor in &PODS {
         interrupt.check()?;
         let Attached { interface, addresses, took } = stage.add_pod(actor)?;
@@ -186,7 +201,7 @@ impl Stretch {
         falsify: Option<&str>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
-        let oracle = Oracle::read(&stage.home().database(), stage.node_addresses(), falsify)?;
+        let oracle = stage.with_store(|store| Oracle::read(store, stage.node_addresses(), falsify))?;
         let mut family = |ipv4| -> anyhow::Result<Family> {
             let measured = probes.measure(stage, ipv4, rounds, interrupt)?;
             let expect = |place| Ok((place, oracle.expect(probes.parties(), place, ipv4)?));

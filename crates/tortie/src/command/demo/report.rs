@@ -116,11 +116,12 @@ pub fn hints(stage: &Stage) {
     let lab = stage.lab().id();
     let home = stage.home();
     say("\nThe lab stays up. In another shell, or this one:\n");
-    say(&format!(
-        "  export TORTIE_DATABASE={} TORTIE_SOCKET={}",
-        home.database().display(),
-        home.socket().display()
-    ));
+    if stage.store_is_inside() {
+        say(&format!("  ip netns exec {lab}-node bash"));
+    }
+    let settings: Vec<String> =
+        stage.datastore().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    say(&format!("  export {} TORTIE_SOCKET={}", settings.join(" "), home.socket().display()));
     say("\nEnter a pod, and try what is blocked (web may not speak to the database, but may ping it):\n");
     say(&format!("  ip netns exec {lab}-pod-shop.web bash"));
     say(&format!(

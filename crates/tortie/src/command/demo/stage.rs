@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use tortie_agent::protocol::{Question, Reply, ask};
 use tortie_agent::status::Status;
 use tortie_lab::{Lab, Party, Role};
+use tortie_store::{Datastore, etcd, open};
 
 use super::home::Home;
 use super::interrupt::Interrupt;
@@ -41,6 +43,7 @@ pub struct Stage {
     // Dropped in this order.
     servers: Vec<Server>,
     lab: Lab,
+    etcd: Option<etcd::server::Server>,
     home: Home,
     node: usize,
     outside: usize,
@@ -69,7 +72,55 @@ impl Stage {
         for pool in POOLS {
             lab.route_pods(pool.parse::<IpNet>().context("a pool's CIDR")?, node)?;
         }
-        Ok(Self { servers: Vec::new(), lab, home, node, outside, agent: 0 })
+        Ok(Self { servers: Vec::new(), lab, etcd: None, home, node, outside, agent: 0 })
+    }
+
+    /// An etcd of the lab's own, in the node's namespace; everything from now on is stored there.
+    pub fn start_etcd(&mut self) -> anyhow::Result<()> {
+        let start = etcd::server::Start { directory: self.home.etcd(), apart: true, ..Default::default() };
+        let namespace = self.lab.hosts()[self.node].namespace();
+        self.etcd = Some(namespace.run(|| etcd::server::Server::start(start))??);
+        Ok(())
+    }
+
+    /// Where everything is stored, in words.
+    pub fn describe_store(&self) -> String {
+        match &self.etcd {
+            None => format!("embedded, {}", self.home.database().display()),
+            Some(server) => {
+                format!("etcd {} in the node's namespace, process {}", server.endpoint(), server.id())
+            }
+        }
+    }
+
+    /// Runs `read` on the store, where it can be reached.
+    pub fn with_store<T: Send>(
+        &self,
+        read: impl FnOnce(Arc<dyn Datastore>) -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        let settings = self.datastore();
+        let find = |name: &str| settings.iter().find(|(known, _)| *known == name);
+        let open = || open::open(|name| find(name).map(|(_, value)| value.clone()));
+        self.lab.hosts()[self.node].namespace().run(|| read(open()?))?
+    }
+
+    /// Whether the store can be reached from the node's namespace only.
+    pub fn store_is_inside(&self) -> bool {
+        self.etcd.is_some()
+    }
+
+    /// The settings that name the store.
+    pub fn datastore(&self) -> Vec<(&'static str, String)> {
+        match &self.etcd {
+            None => vec![
+                ("DATASTORE_TYPE", "embedded".to_owned()),
+                ("TORTIE_DATABASE", self.home.database().display().to_string()),
+            ],
+            Some(server) => vec![
+                ("DATASTORE_TYPE", "etcdv3".to_owned()),
+                ("ETCD_ENDPOINTS", server.endpoint().to_string()),
+            ],
+        }
     }
 
     /// The lab.
@@ -101,8 +152,8 @@ impl Stage {
     /// A command of this program, in the node's place.
     fn tortie(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().env("PATH", PATH).env("NODENAME", NODE).env("DATASTORE_TYPE", "embedded");
-        command.env("TORTIE_DATABASE", self.home.database()).env("TORTIE_SOCKET", self.home.socket());
+        command.env_clear().env("PATH", PATH).env("NODENAME", NODE).envs(self.datastore());
+        command.env("TORTIE_SOCKET", self.home.socket());
         // Ctrl-C is this process's: it ends its children itself.
         command.stdin(Stdio::null()).process_group(0);
         command
@@ -253,8 +304,11 @@ impl Stage {
 
     /// Leaves everything up.
     pub fn keep(self) -> anyhow::Result<()> {
-        let Self { servers, lab, mut home, node: _, outside: _, agent: _ } = self;
+        let Self { servers, lab, etcd, mut home, node: _, outside: _, agent: _ } = self;
         lab.keep()?;
+        if let Some(server) = etcd {
+            server.keep();
+        }
         home.keep();
         servers.into_iter().for_each(Server::keep);
         Ok(())
