@@ -29,6 +29,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     let said = EnvFilter::try_from_env("TORTIE_LOG").ok();
     // The log goes to standard error, which programs may read: only the agent tells more than warnings unasked.
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
@@ -82,6 +83,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends the process quietly, as the signal does in other programs, when whoever reads its output is gone, as in
+/// `tortie get ... | head`. The signal itself stays ignored: a datastore's closed connection must not end anything.
+fn end_with_the_reader() {
+    const KILLED_BY_SIGPIPE: i32 = 128 + 13;
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(KILLED_BY_SIGPIPE);
+        }
+        told(panic);
+    }));
+}
+
 /// The name that this process was called by.
 fn called_as() -> Option<String> {
     let path = std::env::args_os().next().map(PathBuf::from)?;
@@ -93,6 +108,7 @@ fn plugin() -> Option<Plugin> {
     match called_as()?.as_str() {
         "calico" => Some(Plugin::Network),
         "calico-ipam" => Some(Plugin::Ipam),
+        calicoctl::NAME => None,
         _ if std::env::var_os("CNI_COMMAND").is_some() => Some(Plugin::Network),
         _ => None,
     }

@@ -1,5 +1,7 @@
 //! Flags and arguments: what is taken, and what is said of what isn't.
 
+use std::process::Stdio;
+
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_store::{Datastore as _, keys};
 
@@ -107,4 +109,18 @@ fn a_datastore_that_cannot_be_opened_is_told_of_on_standard_output() {
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.starts_with("Failed to create Calico API client: "), "{out}");
     assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_ends_the_command_without_a_word() {
+    let fixture = Fixture::new();
+    for arguments in [&["get", "tier", "-o", "yaml"][..], &["ipam", "show"], &["version", "--client"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = fixture.command(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(
+            (output.status.code(), String::from_utf8(output.stderr).unwrap()),
+            (Some(141), String::new())
+        );
+    }
 }
