@@ -35,6 +35,11 @@ pub fn store(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<JoinHand
                         return;
                     }
                 }
+                Err(error @ tortie_store::Error::Replaced { .. }) => {
+                    tracing::error!(%error, "the agent ends, to begin anew; what is enforced stays enforced");
+                    // Without a listener it has ended already.
+                    return drop(heard.send(Heard::Replaced(error)));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the store does not answer; what is enforced stays enforced");
                     std::thread::sleep(rest);

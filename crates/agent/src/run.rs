@@ -46,6 +46,8 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(200);
 pub enum Heard {
     /// The store has changed.
     Events(Vec<Event>),
+    /// Where the store was is another one.
+    Replaced(tortie_store::Error),
     /// A CNI plugin has written this to the store; it waits until it is in force.
     Written(Vec<Event>, Answer),
     /// A link came, changed or went.
@@ -155,10 +157,11 @@ pub fn run(
         cursor: Cursor::default(),
         check_at: Instant::now() + CHECK_EVERY,
         heap_is_loose: false,
+        replaced: None,
     };
-    agent.run(&hears, stop);
+    let ended = agent.run(&hears, stop);
     drop(std::fs::remove_file(&settings.socket));
-    Ok(())
+    ended
 }
 
 /// Makes sure that the store holds what every store holds, and this node.
@@ -199,11 +202,17 @@ struct Agent<'a> {
     check_at: Instant,
     /// Whether an installation has left much memory that nobody uses.
     heap_is_loose: bool,
+    /// The store is another one than at the start.
+    replaced: Option<tortie_store::Error>,
 }
 
 impl Agent<'_> {
-    fn run(&mut self, hears: &Receiver<Heard>, stop: &AtomicBool) {
+    fn run(&mut self, hears: &Receiver<Heard>, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
+            if let Some(error) = self.replaced.take() {
+                // Nothing that is known here is true any more: a new process begins with the new store.
+                return Err(error.into());
+            }
             let now = Instant::now();
             let due = [self.core.deadline(), self.driver.next_retirement()].into_iter().flatten().min();
             let sleep =
@@ -211,7 +220,7 @@ impl Agent<'_> {
             match hears.recv_timeout(sleep) {
                 Ok(heard) => self.on_heard(heard),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.drain(hears);
             while let Some(action) = self.next() {
@@ -236,6 +245,7 @@ impl Agent<'_> {
             }
             self.check();
         }
+        Ok(())
     }
 
     fn next(&mut self) -> Option<Action> {
@@ -276,6 +286,7 @@ impl Agent<'_> {
                     self.core.on_input(Input::Event(event));
                 }
             }
+            Heard::Replaced(error) => self.replaced = Some(error),
             Heard::Written(events, answer) => {
                 events.into_iter().for_each(|event| self.core.on_input(Input::Event(event)));
                 self.wait(answer);

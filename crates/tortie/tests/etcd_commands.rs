@@ -122,3 +122,44 @@ fn what_keeps_a_command_from_its_datastore_is_said_with_what_to_try() {
         assert!(err.contains(hint), "expected {hint}: {err}");
     }
 }
+
+#[test]
+fn an_apply_whose_etcd_is_killed_says_how_far_it_came_and_a_second_run_finishes() {
+    const COUNT: usize = 1_000;
+    let mut fixture = Fixture::new();
+    let text: String = (0..COUNT)
+        .map(|number| {
+            format!(
+                "---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata:\n  name: p{number}\nspec:\n  selector: all()\n"
+            )
+        })
+        .collect();
+    std::fs::write(fixture.directory.path().join("many.yaml"), text).unwrap();
+    let arguments = ["apply", "-f", "many.yaml", "-c", "calicoctl.cfg"];
+    let policies = "/calico/resources/v3/projectcalico.org/globalnetworkpolicies/";
+    let mut watch = fixture.store().watch(policies, tortie_store::Revision(1)).unwrap();
+    let (out, err, code) = std::thread::scope(|scope| {
+        let command = scope.spawn(|| said(&fixture.run(&arguments, &[])));
+        let mut seen = 0;
+        while seen < 100 {
+            seen += watch.next(std::time::Duration::from_secs(60)).unwrap().len();
+        }
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(fixture.server.id().cast_signed()),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
+        command.join().unwrap()
+    });
+    assert_eq!(code, Some(1), "{out} {err}");
+    let told = [&*out, &*err].concat();
+    assert!(told.contains("may be or not; not tried: "), "{told}");
+    fixture.server.kill();
+    fixture.server.restart().unwrap();
+    let done = fixture.store().list_all(policies).unwrap().items.len();
+    let sure: usize = told.split("applied: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((sure..=sure + 1).contains(&done) && done < COUNT, "{done} are there: {told}");
+    let again = said(&fixture.run(&arguments, &[]));
+    assert_eq!(again, ok(&format!("Successfully applied {COUNT} 'GlobalNetworkPolicy' resource(s)\n")));
+    assert_eq!(fixture.store().list_all(policies).unwrap().items.len(), COUNT);
+}

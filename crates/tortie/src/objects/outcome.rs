@@ -62,7 +62,8 @@ pub struct Refusal {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        let is_lost = matches!(error, Error::Unavailable { .. } | Error::Replaced { .. });
+        let is_lost =
+            matches!(error, Error::Unavailable { .. } | Error::Unknown { .. } | Error::Replaced { .. });
         Refusal { is_lost, ..Refusal::from(error.to_string()) }
     }
 }
