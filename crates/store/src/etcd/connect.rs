@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -17,10 +17,11 @@ use super::options::Endpoint;
 /// How long a server may be silent before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// How long one attempt waits for TCP. A lost packet is repeated by a new attempt, not by the kernel's longer and longer ones.
-const TCP: Duration = Duration::from_secs(1);
+/// How long one attempt waits for TCP. A lost packet is repeated by a new attempt, not by the kernel's longer and longer
+/// ones: so a server that was cut off is found within a second of its return.
+const TCP: Duration = Duration::from_millis(700);
 
-/// How long one attempt waits for TLS and HTTP/2 on top.
+/// How long one attempt waits for a name's addresses, and for TLS and HTTP/2 on top of TCP.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How much a server may send ahead, on one stream and on all: a page of a list without a wait.
@@ -47,7 +48,7 @@ pub async fn connect(
             attempts.spawn(async move { attempt(&endpoint, tls).await.map(|link| (link, number)) });
         }
         // With nobody left to try, wait for those who were.
-        let patience = if next.is_some() { HEAD_START } else { TCP + HANDSHAKE };
+        let patience = if next.is_some() { HEAD_START } else { TCP + 2 * HANDSHAKE };
         match timeout(patience, attempts.join_next()).await {
             Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
             Ok(Some(Ok(Err(failure)))) => failures.push(failure),
@@ -60,10 +61,7 @@ pub async fn connect(
 
 async fn attempt(endpoint: &Endpoint, tls: Option<TlsConnector>) -> Result<Link, String> {
     let told = |error: io::Error| format!("{endpoint}: {error}");
-    let stream = match timeout(TCP, TcpStream::connect((endpoint.host.as_str(), endpoint.port))).await {
-        Ok(stream) => stream.map_err(told)?,
-        Err(_) => return Err(format!("{endpoint}: no answer within {} s", TCP.as_secs())),
-    };
+    let stream = dial(endpoint).await?;
     stream.set_nodelay(true).map_err(told)?;
     let shaken = async {
         match tls.filter(|_| endpoint.tls) {
@@ -79,6 +77,26 @@ async fn attempt(endpoint: &Endpoint, tls: Option<TlsConnector>) -> Result<Link,
     timeout(HANDSHAKE, shaken)
         .await
         .unwrap_or_else(|_| Err(format!("{endpoint}: it took the connection but says nothing")))
+}
+
+/// TCP to one of the addresses that a name has.
+async fn dial(endpoint: &Endpoint) -> Result<TcpStream, String> {
+    let addresses = timeout(HANDSHAKE, lookup_host((endpoint.host.as_str(), endpoint.port))).await;
+    let addresses = match addresses {
+        Ok(found) => found.map_err(|error| format!("{endpoint}: {error}"))?,
+        Err(_) => {
+            return Err(format!("{endpoint}: no address for this name within {} s", HANDSHAKE.as_secs()));
+        }
+    };
+    let mut failure = format!("{endpoint}: the name has no address");
+    for address in addresses {
+        match timeout(TCP, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = format!("{endpoint}: {error}"),
+            Err(_) => failure = format!("{endpoint}: no answer within {} ms", TCP.as_millis()),
+        }
+    }
+    Err(failure)
 }
 
 /// HTTP/2 on a stream, driven by a task until the last [`Link`] is gone.
@@ -133,6 +151,6 @@ impl Rest {
     /// Wait.
     pub async fn wait(&mut self) {
         sleep(self.0).await;
-        self.0 = (self.0 * 2).min(Duration::from_millis(500));
+        self.0 = (self.0 * 2).min(Duration::from_millis(200));
     }
 }
