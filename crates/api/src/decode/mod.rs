@@ -70,8 +70,9 @@ pub fn decode(text: &str) -> Decoded {
         let fault = Fault::new("", format!("error converting YAML to JSON: {error}")).at(error.mark);
         decoded.faults.push(fault.found(format!("{line:?}")).expected("YAML"));
     }
-    for node in &nodes {
-        collect(node, String::new(), None, &mut decoded.documents);
+    // A document's tree goes when its objects are made: there may be thousands.
+    for node in nodes {
+        collect(&node, String::new(), None, &mut decoded.documents);
     }
     decoded
 }

@@ -61,14 +61,7 @@ impl Object {
 
     /// The faults with the places of their fields in the file.
     pub fn place(&self, faults: Vec<Fault>) -> Vec<Fault> {
-        faults
-            .into_iter()
-            .map(|mut fault| {
-                let fault_mark = self.places.find(&fault.field);
-                fault.field.insert_str(0, &self.places.prefix);
-                fault.at(fault_mark)
-            })
-            .collect()
+        self.places.place(faults)
     }
 }
 
@@ -87,6 +80,16 @@ impl Places {
 
     pub(super) fn insert(&mut self, path: &str, mark: Mark) {
         self.marks.insert(path.to_owned(), mark);
+    }
+
+    /// The faults with the places of their fields in the file.
+    pub fn place(&self, faults: Vec<Fault>) -> Vec<Fault> {
+        let placed = |mut fault: Fault| {
+            let mark = self.find(&fault.field);
+            fault.field.insert_str(0, &self.prefix);
+            fault.at(mark)
+        };
+        faults.into_iter().map(placed).collect()
     }
 
     /// The place of a field, or of the nearest thing around it if it isn't written.

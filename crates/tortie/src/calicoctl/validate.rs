@@ -25,7 +25,7 @@ fn outcome(common: &Common) -> Result<Outcome, Failure> {
     for mut item in items {
         let placed = objects::place(&mut item, common.namespace.as_deref());
         match placed.map_err(objects::Refusal::from).and_then(|()| objects::validated(&item)) {
-            Ok(object) => outcome.done(object),
+            Ok(object) => outcome.done(&object),
             Err(refusal) => outcome.failed(refusal),
         }
     }

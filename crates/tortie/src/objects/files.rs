@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use tortie_api::decode::{self, Decoded};
+use tortie_api::decode::{self, Decoded, Object};
 use tortie_api::fault::Fault;
 
 use super::{Failure, Item, Source, is_handled};
@@ -25,10 +25,9 @@ pub fn read(path: &Path, recursive: bool, skip_empty: bool) -> Result<Vec<Item>,
         if objects.is_empty() && !skip_empty {
             return Err(Failure::Empty(format!("No resources specified in file {name}")));
         }
-        items.extend(objects.into_iter().map(|object| Item {
-            kind: object.kind,
-            json: object.json.clone(),
-            source: Some(Source { file: name.clone(), object }),
+        items.extend(objects.into_iter().map(|object| {
+            let Object { kind, json, places } = object;
+            Item { kind, json, source: Some(Source { file: name.clone(), places }) }
         }));
     }
     match (items.is_empty(), skip_empty) {

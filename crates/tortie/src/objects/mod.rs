@@ -75,8 +75,8 @@ pub struct Item {
 pub struct Source {
     /// The file's name; `-` for standard input.
     pub file: String,
-    /// The object as it was decoded.
-    pub object: tortie_api::decode::Object,
+    /// Where its fields stand.
+    pub places: tortie_api::decode::Places,
 }
 
 impl Item {
@@ -168,7 +168,7 @@ pub fn for_each(
         progress.done(count);
         let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
         match placed.map_err(Refusal::from).and_then(|()| action(client, &item)) {
-            Ok(object) => outcome.done(object),
+            Ok(object) => outcome.done(&object),
             Err(refusal) => {
                 let is_lost = refusal.is_lost;
                 outcome.failed(refusal);
@@ -204,7 +204,7 @@ pub fn validated(item: &Item) -> Result<Value, Refusal> {
     let faults = validate::validate_json(item.kind, &json);
     match (&item.source, faults.as_slice()) {
         (_, []) => Ok(json),
-        (Some(source), _) => Err(Refusal::of_faults(&source.file, &source.object.place(faults))),
+        (Some(source), _) => Err(Refusal::of_faults(&source.file, &source.places.place(faults))),
         (None, faults) => Err(Refusal::of_faults("", faults)),
     }
 }

@@ -39,8 +39,9 @@ pub struct Outcome {
     total: usize,
     /// The kind's name, if there is only one.
     single_kind: Option<&'static str>,
-    /// What came back, in order.
-    pub objects: Vec<Value>,
+    done: usize,
+    /// What of what came back isn't enforced yet, in order.
+    warnings: Vec<String>,
     /// What failed, in order.
     pub errors: Vec<String>,
     /// Where in the files, a line each.
@@ -119,7 +120,8 @@ impl Outcome {
         Outcome {
             total: items.len(),
             single_kind,
-            objects: Vec::new(),
+            done: 0,
+            warnings: Vec::new(),
             errors: Vec::new(),
             places: Vec::new(),
             broken_off: None,
@@ -131,9 +133,10 @@ impl Outcome {
         self.broken_off = Some((at, rest));
     }
 
-    /// One is done.
-    pub fn done(&mut self, object: Value) {
-        self.objects.push(object);
+    /// One is done, and this came back.
+    pub fn done(&mut self, object: &Value) {
+        self.done += 1;
+        self.warnings.extend(warning(object));
     }
 
     /// One failed.
@@ -154,14 +157,13 @@ impl Outcome {
             };
             places += &format!(
                 "\n  {past}: {} of {}; {at} may be or not; not tried: {rest}. Run it again{hint} to finish.",
-                self.objects.len(),
-                self.total
+                self.done, self.total
             );
         }
         if !matches!(present, "delete" | "validate") {
-            self.objects.iter().filter_map(warning).for_each(|warning| eprintln!("{warning}"));
+            self.warnings.iter().for_each(|warning| eprintln!("{warning}"));
         }
-        let (done, failed) = (self.objects.len(), self.errors.len());
+        let (done, failed) = (self.done, self.errors.len());
         let of_kind = self.single_kind.map(|kind| format!(" '{kind}'")).unwrap_or_default();
         if style == Style::Lines {
             if done > 0 {
