@@ -375,10 +375,7 @@ pub fn forget(addresses: &[IpAddr]) -> Result<()> {
     if addresses.is_empty() {
         return Ok(());
     }
-    let mut conntrack = Conntrack::open()?;
-    for address in addresses {
-        conntrack.delete_address(*address)?;
-    }
+    Conntrack::open()?.delete_addresses(addresses)?;
     Ok(())
 }
 

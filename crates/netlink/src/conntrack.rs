@@ -35,6 +35,9 @@ const FILTER_IP_SRC: u32 = 1;
 const FILTER_IP_DST: u32 = 2;
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const NFGENMSG: usize = 4;
+/// Up to so many connections one dump of all is cheaper than four for each address: whatever it yields, the kernel goes
+/// through its whole hash table, which takes milliseconds.
+const FEW: u32 = 20_000;
 /// Deletions sent in one datagram; their answers fit the receive buffer many times over.
 const DELETIONS_PER_BATCH: usize = 256;
 
@@ -95,14 +98,36 @@ impl Conntrack {
 
     /// Forgets all connections that the address takes part in; returns how many there were.
     pub fn delete_address(&mut self, address: IpAddr) -> Result<usize> {
-        if self.count()? == 0 {
+        self.delete_addresses(&[address])
+    }
+
+    /// Forgets all connections that one of the addresses takes part in; returns how many there were.
+    pub fn delete_addresses(&mut self, addresses: &[IpAddr]) -> Result<usize> {
+        let tracked = self.count()?;
+        if tracked == 0 || addresses.is_empty() {
             return Ok(0);
         }
-        let entries = self.entries(address)?;
-        for batch in entries.chunks(DELETIONS_PER_BATCH) {
-            self.delete(address, batch)?;
+        let all = if tracked <= FEW { Some(self.all()?) } else { None };
+        let mut forgotten = 0;
+        for address in addresses {
+            let entries = match &all {
+                Some(all) => all.iter().filter(|entry| entry.concerns(*address)).cloned().collect(),
+                None => self.entries(*address)?,
+            };
+            for batch in entries.chunks(DELETIONS_PER_BATCH) {
+                self.delete(*address, batch)?;
+            }
+            forgotten += entries.len();
         }
-        Ok(entries.len())
+        Ok(forgotten)
+    }
+
+    /// All entries of both families, in one dump.
+    fn all(&mut self) -> Result<Vec<Entry>> {
+        let replies = self.socket.dump(kind(IPCTNL_MSG_CT_GET), "list tracked connections", |message| {
+            message.fixed(&[0; NFGENMSG]);
+        })?;
+        Ok(replies.iter().filter_map(|(_, payload)| Entry::read(payload)).collect())
     }
 
     /// The address may be the source or the destination of the original direction, or (under DNAT) the one who
@@ -180,6 +205,15 @@ impl Entry {
             original: attributes.find_kind(CTA_TUPLE_ORIG)?.payload.to_vec(),
             reply: attributes.find_kind(CTA_TUPLE_REPLY)?.payload.to_vec(),
             zone: attributes.find_kind(CTA_ZONE).and_then(|zone| zone.bytes().ok()),
+        })
+    }
+
+    /// Whether the address is on a side of it, in either direction.
+    fn concerns(&self, address: IpAddr) -> bool {
+        [&self.original, &self.reply].into_iter().any(|tuple| {
+            let ip = Attributes::new(tuple).find_kind(CTA_TUPLE_IP);
+            // CTA_IP_*: nothing else stands in there.
+            ip.is_some_and(|ip| ip.nested().any(|side| side.address().is_ok_and(|found| found == address)))
         })
     }
 

@@ -278,6 +278,10 @@ fn all_connections_of_an_address_are_forgotten_and_no_other() {
     assert_eq!(conntrack.delete_address("10.0.0.2".parse().unwrap()).unwrap(), 0);
     assert_eq!(conntrack.delete_address("fd00::1".parse().unwrap()).unwrap(), 5);
     assert_eq!(conntrack.of_address("10.0.0.1".parse().unwrap()).unwrap().len(), 7);
+    send("[fd00::2]:9", "fd00::1", 23_000..23_004);
+    let both = ["10.0.0.3", "fd00::2"].map(|address| address.parse().unwrap());
+    assert_eq!(conntrack.delete_addresses(&both).unwrap(), 11);
+    assert_eq!(conntrack.delete_addresses(&both).unwrap(), 0);
 }
 
 #[test]
