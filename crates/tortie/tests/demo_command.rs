@@ -5,14 +5,39 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Demos at the same time, at most: each counts packets, and a kernel that is kept waiting sends some again.
+const AT_ONCE: u32 = 3;
+static RUNNING: Mutex<u32> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// A demo's turn. A test that starts a second one has it beside its first.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let running = RUNNING.lock().unwrap();
+        *ENDED.wait_while(running, |running| *running >= AT_ONCE).unwrap() += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap() -= 1;
+        ENDED.notify_one();
+    }
+}
+
 /// A demo that is running, and what it has said so far.
 struct Demo {
+    _turn: Turn,
     child: Child,
     /// None when the reader has closed its end.
     output: Option<BufReader<ChildStdout>>,
@@ -23,6 +48,7 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
+        let turn = Turn::wait();
         let mark = format!("TT_DEMO_TEST={}-{}.", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (name, value) = mark.split_once('=').unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tortie"))
@@ -34,7 +60,7 @@ impl Demo {
             .spawn()
             .unwrap();
         let output = child.stdout.take().map(BufReader::new);
-        Self { child, output, said: String::new(), mark }
+        Self { _turn: turn, child, output, said: String::new(), mark }
     }
 
     /// Reads until a line begins like this; returns the line.
