@@ -41,22 +41,11 @@ fn main() -> ExitCode {
         }
         return call(plugin);
     }
-    if calicoctl::called() {
-        let log = log
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_env_filter(said.clone().unwrap_or_else(|| EnvFilter::new("error")))
-            .with_filter_reloading();
-        let handle = log.reload_handle();
-        log.init();
-        return calicoctl::run(&|level| {
-            if said.is_none()
-                && let Err(error) = handle.reload(EnvFilter::new(level))
-            {
-                tracing::warn!(%error, "what is logged could not be changed");
-            }
-        });
-    }
-    let told = if std::env::args().nth(1).as_deref() == Some("agent") { "info" } else { "warn" };
+    let told = match std::env::args().nth(1).as_deref() {
+        _ if calicoctl::called() => "error",
+        Some("agent") => "info",
+        _ => "warn",
+    };
     let may_change = said.is_none();
     let log = log
         .with_ansi(std::io::stderr().is_terminal())
@@ -65,16 +54,19 @@ fn main() -> ExitCode {
     let handle = log.reload_handle();
     log.init();
     // What `TORTIE_LOG` says is stronger than all other settings.
-    let log_what = |severity: Severity| {
-        if may_change && let Err(error) = handle.reload(EnvFilter::new(severity.filter())) {
+    let log_what = |level: &str| {
+        if may_change && let Err(error) = handle.reload(EnvFilter::new(level)) {
             tracing::warn!(%error, "what is logged could not be changed");
         }
     };
+    if calicoctl::called() {
+        return calicoctl::run(&log_what);
+    }
     let Arguments { command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
-    match command.run(&log_what) {
+    match command.run(&|severity: Severity| log_what(severity.filter())) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("Error: {error:#}");
