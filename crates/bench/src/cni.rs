@@ -3,6 +3,8 @@
 //! A call's time is that of its process, from start to end; who calls lives in the host's network namespace, as a runtime
 //! does. Beside each DEL stands the deletion of a veth that was made in the same way, by netlink alone.
 
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +13,12 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use tortie_lab::Pod;
-use tortie_netlink::Rtnetlink;
+use tortie_netlink::conntrack::Conntrack;
 use tortie_netlink::rtnetlink::{LinkRef, VethEnd, VethPair};
+use tortie_netlink::{Rtnetlink, sysctl};
 
 use crate::figures;
-use crate::node::{Node, durability};
+use crate::node::{Kept, Node, durability};
 use crate::objects::NODE;
 
 /// How much is measured.
@@ -30,6 +33,12 @@ pub struct Arguments {
     /// Pods of such a round.
     #[arg(long, default_value_t = 64)]
     pub pods: usize,
+    /// Where the objects are, one after the other.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "embedded,etcd")]
+    pub datastore: Vec<Kept>,
+    /// Connections that the node tracks in the last part of the calls.
+    #[arg(long, default_value_t = 1000)]
+    pub tracked: u32,
 }
 
 /// Calls at a time.
@@ -40,38 +49,49 @@ const AT_ONCE: usize = 8;
 /// # Errors
 /// If a call fails.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { calls, rounds, pods } = arguments;
-    println!("cni_durability={}", durability());
-    let mut node = Node::create()?;
+    arguments.datastore.iter().try_for_each(|kept| on(*kept, arguments))
+}
+
+fn on(kept: Kept, arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { calls, rounds, pods, datastore: _, tracked } = arguments;
+    let mut node = Node::keeping(kept)?;
+    let names = match kept {
+        Kept::Embedded => {
+            println!("cni_durability={}", durability());
+            "cni"
+        }
+        Kept::Etcd => "cni_etcd",
+    };
     let metadata = json!({"name": "bench"});
     let spec =
         json!({"cidr": "10.66.0.0/16", "ipipMode": "Never", "vxlanMode": "Never", "natOutgoing": false});
     let pool =
         json!({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": metadata, "spec": spec});
-    node.client.create(pool)?;
     let owner = json!({"apiVersion": "projectcalico.org/v3", "kind": "Node", "metadata": {"name": NODE}});
-    node.client.create(owner)?;
+    node.inside(|| {
+        node.client.create(pool)?;
+        node.client.create(owner)?;
+        Ok(())
+    })?;
     for number in 0..*pods {
         node.lab.add_pod(&format!("p{number}"))?;
     }
     node.start()?;
-    let runtime = Runtime { config: node_config(), node: &node };
-    node.lab.hosts()[node.place].namespace().run(|| {
+    let runtime = Runtime { config: node_config(), node: &node, names };
+    node.inside(|| {
         one_by_one(&runtime, *calls)?;
-        eight_at_a_time(&runtime, *rounds)
-    })?
+        eight_at_a_time(&runtime, *rounds)?;
+        track(*tracked)?;
+        with_tracked(&runtime, *calls)
+    })
 }
 
 fn one_by_one(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
     let (mut adds, mut deletions, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let pods = runtime.node.lab.pods();
     for pod in pods.iter().cycle().take(calls) {
-        let since = Instant::now();
-        runtime.call("ADD", pod)?;
-        adds.push(since.elapsed().as_secs_f64() * 1e3);
-        let since = Instant::now();
-        runtime.call("DEL", pod)?;
-        let deletion = since.elapsed().as_secs_f64() * 1e3;
+        adds.push(runtime.timed("ADD", pod)?);
+        let deletion = runtime.timed("DEL", pod)?;
         // The kernel tidies up behind a DEL that has returned; that shall not count for the bare deletion.
         runtime.bare(pod)?;
         let alone = runtime.bare(pod)?;
@@ -79,10 +99,42 @@ fn one_by_one(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
         bare.push(alone);
         ratios.push(deletion / alone);
     }
-    figures::median("cni_add_p50_ms", &adds);
-    figures::median("cni_del_p50_ms", &deletions);
-    figures::median("cni_bare_del_p50_ms", &bare);
-    figures::median("cni_del_ratio", &ratios);
+    runtime.median("add_p50_ms", &adds);
+    runtime.median("del_p50_ms", &deletions);
+    runtime.median("bare_del_p50_ms", &bare);
+    runtime.median("del_ratio", &ratios);
+    Ok(())
+}
+
+/// A node tracks connections as a rule, and at each call the kernel looks for the pod's among them.
+fn with_tracked(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
+    let (mut adds, mut deletions) = (Vec::new(), Vec::new());
+    for pod in runtime.node.lab.pods().iter().cycle().take(calls) {
+        adds.push(runtime.timed("ADD", pod)?);
+        deletions.push(runtime.timed("DEL", pod)?);
+    }
+    runtime.median("add_tracked_p50_ms", &adds);
+    runtime.median("del_tracked_p50_ms", &deletions);
+    Ok(())
+}
+
+/// Has the calling thread's namespace track so many connections, for hours: one packet to as many of its own addresses.
+fn track(count: u32) -> anyhow::Result<()> {
+    sysctl::write("net/netfilter/nf_conntrack_udp_timeout", "36000")?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    for number in 0..count {
+        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + number);
+        // That nobody listens there is told to the socket, at the next packet.
+        if let Err(error) = socket.send_to(b"x", (address, 9))
+            && error.kind() != ErrorKind::ConnectionRefused
+        {
+            return Err(error).context("send a packet to this node");
+        }
+    }
+    let found = Conntrack::open()?.count()?;
+    if found < count {
+        bail!("the node tracks {found} connections, not {count}");
+    }
     Ok(())
 }
 
@@ -95,7 +147,7 @@ fn eight_at_a_time(runtime: &Runtime<'_>, rounds: usize) -> anyhow::Result<()> {
         rates.push(pods.len() as f64 / since.elapsed().as_secs_f64());
         at_once(|pod| runtime.call("DEL", pod), pods)?;
     }
-    figures::median("cni_add_per_s_8", &rates);
+    runtime.median("add_per_s_8", &rates);
     Ok(())
 }
 
@@ -123,6 +175,8 @@ fn at_once(work: impl Fn(&Pod) -> anyhow::Result<()> + Sync, pods: &[Pod]) -> an
 struct Runtime<'a> {
     node: &'a Node,
     config: String,
+    /// How the names of the figures begin.
+    names: &'static str,
 }
 
 fn node_config() -> String {
@@ -134,6 +188,17 @@ fn node_config() -> String {
 }
 
 impl Runtime<'_> {
+    fn median(&self, name: &str, samples: &[f64]) {
+        figures::median(&format!("{}_{name}", self.names), samples);
+    }
+
+    /// Milliseconds that a call takes.
+    fn timed(&self, verb: &str, pod: &Pod) -> anyhow::Result<f64> {
+        let since = Instant::now();
+        self.call(verb, pod)?;
+        Ok(since.elapsed().as_secs_f64() * 1e3)
+    }
+
     fn call(&self, verb: &str, pod: &Pod) -> anyhow::Result<()> {
         let mut command = self.node.command();
         let name = pod.name();

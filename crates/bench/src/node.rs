@@ -1,8 +1,8 @@
-//! A node in a lab, with the real agent and a database of its own.
+//! A node in a lab, with the real agent and a database of its own, or an etcd that it starts.
 //!
 //! The programs are those beside this one (`tortie`), as `make bench` builds them. The database is in the directory
 //! for temporary files; its durability is what `TORTIE_DATABASE_SYNC` says, else `full`: each write waits for that
-//! disk.
+//! disk, as each of etcd's does. etcd listens on the loopback of the node's namespace: who speaks with it is there.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,15 @@ use tempfile::TempDir;
 use tortie_agent::protocol::{Question, Reply, ask};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_lab::{Lab, Role};
+use tortie_netlink::Rtnetlink;
+use tortie_netlink::rtnetlink::LinkRef;
 use tortie_nft::object::TableId;
 use tortie_nft::{Batch, Client as Tables};
 use tortie_store::embedded::{Embedded, Options};
-use tortie_store::keys;
+use tortie_store::etcd::server::{Server, Start};
+use tortie_store::etcd::{Etcd, Options as Settings};
 use tortie_store::resources::Client;
+use tortie_store::{Datastore, MOST_WRITES, Write, keys};
 
 use crate::objects::NODE;
 
@@ -37,26 +41,49 @@ pub fn durability() -> String {
     std::env::var(DURABILITY).unwrap_or_else(|_| "full".to_owned())
 }
 
+/// Where a node's objects are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kept {
+    /// In a file.
+    Embedded,
+    /// In an etcd.
+    Etcd,
+}
+
+/// What keeps them.
+enum Keeper {
+    Embedded(Embedded),
+    Etcd(Server),
+}
+
 /// The node. Ends its agent and removes everything when dropped.
 pub struct Node {
     /// Its network.
     pub lab: Lab,
     /// Its place among the lab's hosts.
     pub place: usize,
-    /// Its store.
+    /// Its store; on etcd for who is [`Node::inside`].
     pub client: Client,
-    store: Embedded,
+    keeper: Keeper,
     directory: TempDir,
     tortie: PathBuf,
     agent: Option<u32>,
 }
 
 impl Node {
-    /// A node without pods or agent.
+    /// A node without pods or agent, with a database.
     ///
     /// # Errors
     /// If the lab or the database can't be made, or `tortie` isn't beside this program.
     pub fn create() -> anyhow::Result<Self> {
+        Self::keeping(Kept::Embedded)
+    }
+
+    /// A node without pods or agent.
+    ///
+    /// # Errors
+    /// If the lab or the store can't be made, or `tortie` isn't beside this program.
+    pub fn keeping(kept: Kept) -> anyhow::Result<Self> {
         let tortie = std::env::current_exe()?.with_file_name("tortie");
         if !tortie.exists() {
             bail!("{} is not there: build it first (make bench does)", tortie.display());
@@ -64,14 +91,34 @@ impl Node {
         let mut lab = Lab::create()?;
         let place = lab.add_host(NODE, Role::Node)?;
         let directory = tempfile::Builder::new().prefix("tortie-bench-").tempdir()?;
-        let path = directory.path().join("tortie.db").to_string_lossy().into_owned();
-        let store = Embedded::open(Options::from_settings(|name| match name {
-            "TORTIE_DATABASE" => Some(path.clone()),
-            _ => std::env::var(name).ok(),
-        })?)?;
-        let client = Client::new(Arc::new(store.clone()));
-        client.ensure_initialized()?;
-        Ok(Self { lab, place, client, store, directory, tortie, agent: None })
+        let inside = lab.hosts()[place].namespace();
+        let (store, keeper): (Arc<dyn Datastore>, _) = match kept {
+            Kept::Embedded => {
+                let path = directory.path().join("tortie.db").to_string_lossy().into_owned();
+                let store = Embedded::open(Options::from_settings(|name| match name {
+                    "TORTIE_DATABASE" => Some(path.clone()),
+                    _ => std::env::var(name).ok(),
+                })?)?;
+                (Arc::new(store.clone()), Keeper::Embedded(store))
+            }
+            Kept::Etcd => {
+                Rtnetlink::open_in(inside)?.set_up(LinkRef::Name("lo"))?;
+                let start = Start { directory: directory.path().join("etcd"), ..Start::default() };
+                let server = inside.run(|| Server::start(start))??;
+                (Arc::new(Etcd::open(Settings::new(vec![server.endpoint()]))?), Keeper::Etcd(server))
+            }
+        };
+        let client = Client::new(store);
+        inside.run(|| client.ensure_initialized())??;
+        Ok(Self { lab, place, client, keeper, directory, tortie, agent: None })
+    }
+
+    /// Does it in the node's network namespace.
+    ///
+    /// # Errors
+    /// Its own, or if the namespace can't be entered.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        self.lab.hosts()[self.place].namespace().run(work)?
     }
 
     /// The program that is measured.
@@ -95,13 +142,15 @@ impl Node {
     /// A call of `tortie` with this node's settings.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.tortie);
-        command
-            .env_clear()
-            .env("NODENAME", NODE)
-            .env("DATASTORE_TYPE", "embedded")
-            .env("TORTIE_DATABASE", self.store.path())
-            .env("TORTIE_SOCKET", self.socket())
-            .stdin(Stdio::null());
+        command.env_clear().env("NODENAME", NODE).env("TORTIE_SOCKET", self.socket()).stdin(Stdio::null());
+        match &self.keeper {
+            Keeper::Embedded(store) => {
+                command.env("DATASTORE_TYPE", "embedded").env("TORTIE_DATABASE", store.path())
+            }
+            Keeper::Etcd(server) => {
+                command.env("DATASTORE_TYPE", "etcdv3").env("ETCD_ENDPOINTS", server.endpoint().to_string())
+            }
+        };
         if let Ok(durability) = std::env::var(DURABILITY) {
             command.env(DURABILITY, durability);
         }
@@ -159,7 +208,7 @@ impl Node {
         Ok(tables.commit(batch)?)
     }
 
-    /// Writes objects in one transaction, whatever is there.
+    /// Writes objects, whatever is there: to the database in one transaction.
     ///
     /// # Errors
     /// If the store refuses.
@@ -168,8 +217,17 @@ impl Node {
             .iter()
             .map(|(key, object)| (keys::resource(key), object.to_string().into_bytes()))
             .collect();
-        self.store.put_many(items.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
-        Ok(())
+        if let Keeper::Embedded(store) = &self.keeper {
+            store.put_many(items.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
+            return Ok(());
+        }
+        let writes: Vec<Write> = items.iter().map(|(key, value)| Write::put(key, value)).collect();
+        self.inside(|| {
+            for part in writes.chunks(MOST_WRITES) {
+                self.client.store().write_all(part)?;
+            }
+            Ok(())
+        })
     }
 }
 

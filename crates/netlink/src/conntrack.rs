@@ -1,8 +1,9 @@
 //! Connection tracking: forget all connections of an address, and count them.
 //!
 //! Entries of an address go before the address is given to someone else, or the newcomer would inherit what was
-//! allowed to its predecessor. The kernel filters the dump (CTA_FILTER, Linux 5.8); each match is then deleted
-//! by its own tuple and id, so an entry that was replaced meanwhile stays.
+//! allowed to its predecessor. The kernel deletes what a filter matches (CTA_FILTER in a deletion, Linux 6.11): it goes
+//! through its hash table without a word to us, which takes it a tenth of the time of a list. An older kernel only filters
+//! lists (Linux 5.8); each match is then deleted by its own tuple and id, so an entry that was replaced meanwhile stays.
 
 use crate::attribute::Attributes;
 use crate::message::NLM_F_ACK;
@@ -35,6 +36,16 @@ const FILTER_IP_SRC: u32 = 1;
 const FILTER_IP_DST: u32 = 2;
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const NFGENMSG: usize = 4;
+/// A message of this version says of which family a deletion is.
+const WITH_FAMILY: u8 = 1;
+/// An address may be the source or the destination of the original direction, or (under DNAT) the one who answers, or
+/// (under SNAT) the one who is answered.
+const SIDES: [(u16, u32); 4] = [
+    (CTA_TUPLE_ORIG, FILTER_IP_SRC),
+    (CTA_TUPLE_ORIG, FILTER_IP_DST),
+    (CTA_TUPLE_REPLY, FILTER_IP_SRC),
+    (CTA_TUPLE_REPLY, FILTER_IP_DST),
+];
 /// Up to so many connections one dump of all is cheaper than four for each address: whatever it yields, the kernel goes
 /// through its whole hash table, which takes milliseconds.
 const FEW: u32 = 20_000;
@@ -45,6 +56,8 @@ const DELETIONS_PER_BATCH: usize = 256;
 #[derive(Debug)]
 pub struct Conntrack {
     socket: Socket,
+    /// Whether the kernel is believed to delete by a filter.
+    by_filter: bool,
 }
 
 /// One tracked connection, as far as this crate reads it: the original direction before address translation,
@@ -68,12 +81,19 @@ pub struct Connection {
 impl Conntrack {
     /// Opens a socket in the calling thread's namespace.
     pub fn open() -> Result<Self> {
-        Ok(Conntrack { socket: Socket::open(Protocol::Netfilter)? })
+        Ok(Conntrack { socket: Socket::open(Protocol::Netfilter)?, by_filter: true })
     }
 
     /// Opens a socket in another namespace.
     pub fn open_in(namespace: &Namespace) -> Result<Self> {
         namespace.run(Self::open)?
+    }
+
+    /// For the rest of its life it deletes as on kernels before 6.11.
+    #[must_use]
+    pub fn one_by_one(mut self) -> Self {
+        self.by_filter = false;
+        self
     }
 
     /// How many connections the namespace tracks.
@@ -96,19 +116,20 @@ impl Conntrack {
         Ok(found)
     }
 
-    /// Forgets all connections that the address takes part in; returns how many there were.
-    pub fn delete_address(&mut self, address: IpAddr) -> Result<usize> {
-        self.delete_addresses(&[address])
-    }
-
-    /// Forgets all connections that one of the addresses takes part in; returns how many there were.
-    pub fn delete_addresses(&mut self, addresses: &[IpAddr]) -> Result<usize> {
+    /// Forgets all connections that one of the addresses takes part in.
+    pub fn delete_addresses(&mut self, addresses: &[IpAddr]) -> Result<()> {
         let tracked = self.count()?;
         if tracked == 0 || addresses.is_empty() {
-            return Ok(0);
+            return Ok(());
+        }
+        if self.by_filter {
+            match self.delete_filtered(addresses) {
+                // It takes the filter for a tuple that isn't whole, or says that it can't.
+                Err(Error::Kernel { errno: libc::EINVAL | libc::EOPNOTSUPP, .. }) => self.by_filter = false,
+                done => return done,
+            }
         }
         let all = if tracked <= FEW { Some(self.all()?) } else { None };
-        let mut forgotten = 0;
         for address in addresses {
             let entries = match &all {
                 Some(all) => all.iter().filter(|entry| entry.concerns(*address)).cloned().collect(),
@@ -117,9 +138,21 @@ impl Conntrack {
             for batch in entries.chunks(DELETIONS_PER_BATCH) {
                 self.delete(*address, batch)?;
             }
-            forgotten += entries.len();
         }
-        Ok(forgotten)
+        Ok(())
+    }
+
+    fn delete_filtered(&mut self, addresses: &[IpAddr]) -> Result<()> {
+        for address in addresses {
+            for (tuple, side) in SIDES {
+                let attempt = format!("forget the connections of {address}");
+                self.socket.request(kind(IPCTNL_MSG_CT_DELETE), 0, &attempt, |message| {
+                    message.fixed(&[crate::rtnetlink::family_of(*address), WITH_FAMILY, 0, 0]);
+                    put_filter(message, *address, tuple, side);
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// All entries of both families, in one dump.
@@ -130,17 +163,10 @@ impl Conntrack {
         Ok(replies.iter().filter_map(|(_, payload)| Entry::read(payload)).collect())
     }
 
-    /// The address may be the source or the destination of the original direction, or (under DNAT) the one who
-    /// answers, or (under SNAT) the one who is answered: four dumps, each entry once.
+    /// Those of an address in four dumps, each entry once.
     fn entries(&mut self, address: IpAddr) -> Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = Vec::new();
-        let sides = [
-            (CTA_TUPLE_ORIG, FILTER_IP_SRC),
-            (CTA_TUPLE_ORIG, FILTER_IP_DST),
-            (CTA_TUPLE_REPLY, FILTER_IP_SRC),
-            (CTA_TUPLE_REPLY, FILTER_IP_DST),
-        ];
-        for (tuple, side) in sides {
+        for (tuple, side) in SIDES {
             let replies =
                 self.socket.dump(kind(IPCTNL_MSG_CT_GET), "list tracked connections", |message| {
                     put_header(message, address);

@@ -244,6 +244,15 @@ fn a_sysctl_is_written_in_the_namespace_of_the_thread_only() {
 
 #[test]
 fn all_connections_of_an_address_are_forgotten_and_no_other() {
+    forgets(|conntrack| conntrack);
+}
+
+#[test]
+fn all_connections_of_an_address_are_forgotten_on_kernels_that_delete_one_by_one() {
+    forgets(Conntrack::one_by_one);
+}
+
+fn forgets(as_on: fn(Conntrack) -> Conntrack) {
     let (left, right) = mk_pair();
     nft(
         &right,
@@ -269,19 +278,27 @@ fn all_connections_of_an_address_are_forgotten_and_no_other() {
     send("10.0.0.2:9", "10.0.0.1", 20_000..20_300);
     send("10.0.0.3:9", "10.0.0.1", 21_000..21_007);
     send("[fd00::2]:9", "fd00::1", 22_000..22_005);
-    let mut conntrack = Conntrack::open_in(&right).unwrap();
-    assert_eq!(conntrack.of_address("10.0.0.3".parse().unwrap()).unwrap().len(), 7);
+    let mut conntrack = as_on(Conntrack::open_in(&right).unwrap());
+    let counts = |conntrack: &mut Conntrack| {
+        ["10.0.0.2", "10.0.0.3", "10.0.0.1", "fd00::2"]
+            .map(|address| conntrack.of_address(address.parse().unwrap()).unwrap().len())
+    };
     let one = conntrack.of_address("10.0.0.2".parse().unwrap()).unwrap()[0];
     assert_eq!((one.source.to_string().as_str(), one.destination_port, one.protocol), ("10.0.0.1", 9, 17));
     assert!(conntrack.count().unwrap() >= 312);
-    assert_eq!(conntrack.delete_address("10.0.0.2".parse().unwrap()).unwrap(), 300);
-    assert_eq!(conntrack.delete_address("10.0.0.2".parse().unwrap()).unwrap(), 0);
-    assert_eq!(conntrack.delete_address("fd00::1".parse().unwrap()).unwrap(), 5);
-    assert_eq!(conntrack.of_address("10.0.0.1".parse().unwrap()).unwrap().len(), 7);
+    assert_eq!(counts(&mut conntrack), [300, 7, 307, 5]);
+    for _ in 0..2 {
+        conntrack.delete_addresses(&["10.0.0.2".parse().unwrap()]).unwrap();
+        assert_eq!(counts(&mut conntrack), [0, 7, 7, 5]);
+    }
+    conntrack.delete_addresses(&["fd00::1".parse().unwrap()]).unwrap();
+    assert_eq!(counts(&mut conntrack), [0, 7, 7, 0]);
     send("[fd00::2]:9", "fd00::1", 23_000..23_004);
+    send("10.0.0.2:9", "10.0.0.1", 24_000..24_001);
+    assert_eq!(counts(&mut conntrack), [1, 7, 8, 4]);
     let both = ["10.0.0.3", "fd00::2"].map(|address| address.parse().unwrap());
-    assert_eq!(conntrack.delete_addresses(&both).unwrap(), 11);
-    assert_eq!(conntrack.delete_addresses(&both).unwrap(), 0);
+    conntrack.delete_addresses(&both).unwrap();
+    assert_eq!(counts(&mut conntrack), [1, 0, 1, 0]);
 }
 
 #[test]
