@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tortie_ipam::backend::{Backend, Versioned, run, run_cached};
+use tortie_ipam::backend::{Backend, Versioned, Write, run, run_cached, transact};
 use tortie_ipam::cache::Cache;
 use tortie_ipam::machine::Revision;
 use tortie_ipam::record::Config;
@@ -46,6 +46,26 @@ impl Backend for Memory {
         let of_prefix = keys.iter().filter(|(key, _)| key.starts_with(prefix));
         let sorted: BTreeMap<_, _> = of_prefix.map(|(key, value)| (key.clone(), value.clone())).collect();
         Ok(sorted.into_iter().collect())
+    }
+
+    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, Infallible> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn write_all(&self, writes: Vec<Write>) -> Result<Option<Vec<Revision>>, Infallible> {
+        let stands = |key: &str| self.keys.borrow().get(key).map(|(_, revision)| *revision);
+        if writes.iter().any(|write| stands(&write.key) != write.expected) {
+            return Ok(None);
+        }
+        let revisions = writes.into_iter().map(|Write { key, value, .. }| {
+            let revision = self.next_revision();
+            match value {
+                Some(value) => drop(self.keys.borrow_mut().insert(key, (value, revision))),
+                None => drop(self.keys.borrow_mut().remove(&key)),
+            }
+            revision
+        });
+        Ok(Some(revisions.collect()))
     }
 
     fn create(&self, key: &str, value: &[u8]) -> Result<Option<Revision>, Infallible> {
@@ -113,11 +133,21 @@ fn main() {
             let got = run_cached(machine, &memory, &mut cache).expect("memory doesn't fail");
             assert_eq!(got.v4.map(|one| one.addresses.len()), Some(1));
         });
-        time("ipam_release_by_handle_per_s", &mut |pod| {
+        let release = |pod: usize| {
             let handle = request(pod).handle.expect("pods have handles");
-            run(release_by_handle(view.clone(), now(pod), handle), &memory)
-                .expect("memory doesn't fail")
-                .expect("the handle is there");
+            release_by_handle(view.clone(), now(pod), handle)
+        };
+        time("ipam_transact_release_per_s", &mut |pod| {
+            let done = transact(release(pod), &memory, &mut cache).expect("memory doesn't fail");
+            done.expect("the handle is there");
+        });
+        time("ipam_transact_per_s", &mut |pod| {
+            let machine = auto_assign(view.clone(), now(pod), request(pod));
+            let got = transact(machine, &memory, &mut cache).expect("memory doesn't fail");
+            assert_eq!(got.v4.map(|one| one.addresses.len()), Some(1));
+        });
+        time("ipam_release_by_handle_per_s", &mut |pod| {
+            run(release(pod), &memory).expect("memory doesn't fail").expect("the handle is there");
         });
         time("ipam_assign_uncached_per_s", &mut |pod| {
             let machine = auto_assign(view.clone(), now(pod), request(pod));

@@ -29,7 +29,7 @@ pub fn claim_range(
     range: IpNet,
     owner: Owner,
 ) -> Machine<Result<ClaimedRange, Error>> {
-    Machine::new(move |io| async move {
+    Machine::new((view, range, owner), move |io, (view, range, owner)| async move {
         let pool = pool_of_range(&view, &range)?;
         let claimant = Claimant { io: &io, owner: &owner, ends: None, now };
         let mut result = ClaimedRange::default();
@@ -71,7 +71,7 @@ pub fn release_range(
     owner: Owner,
     in_use: InUse,
 ) -> Machine<Result<(), Error>> {
-    Machine::new(move |io| async move {
+    Machine::new((view, range, owner), move |io, (view, range, owner)| async move {
         let pool = pool_of_range(&view, &range)?;
         for cidr in blocks_of(&range, pool.block_size) {
             release_block(&io, &owner, cidr, in_use).await?;
@@ -83,7 +83,7 @@ pub fn release_range(
 /// Gives up all blocks of an owner, for example of a host that is removed. Addresses in use stay assigned. Goes on after
 /// an error; the result is the last.
 pub fn release_owner(owner: Owner, in_use: InUse) -> Machine<Result<(), Error>> {
-    Machine::new(move |io| async move {
+    Machine::new(owner, move |io, owner| async move {
         let mut result = Ok(());
         for family in [Family::V4, Family::V6] {
             let (claims, _) = io.list(Prefix::Claims(owner.clone(), family), true).await;
@@ -102,7 +102,7 @@ pub fn release_owner(owner: Owner, in_use: InUse) -> Machine<Result<(), Error>> 
 /// Gives up all blocks in a pool that goes, whoever has them. Addresses in use stay assigned: their blocks are nobody's
 /// then, and deleted when they are emptied. Goes on after an error; the result is the last.
 pub fn release_pool(pool: IpNet) -> Machine<Result<(), Error>> {
-    Machine::new(move |io| async move {
+    Machine::new((), move |io, ()| async move {
         let mut result = Ok(());
         for prefix in [Prefix::HostClaims, Prefix::VirtualClaims] {
             let (claims, _) = io.list(prefix, true).await;
@@ -148,7 +148,7 @@ fn blocks_of(range: &IpNet, block_size: u8) -> impl Iterator<Item = IpNet> {
 
 /// The settings in force.
 pub fn read_settings() -> Machine<Config> {
-    Machine::new(|io| async move { io.config().await })
+    Machine::new((), |io, ()| async move { io.config().await })
 }
 
 /// Stores settings. The result is an error if they leave no way to assign an address, or limit blocks without strict
@@ -158,8 +158,8 @@ pub fn write_settings(wanted: Config) -> Machine<Result<(), Error>> {
 }
 
 /// As [`write_settings`], from what is stored: for callers that know some of the settings.
-pub fn change_settings(change: impl Fn(&mut Config) + Send + 'static) -> Machine<Result<(), Error>> {
-    Machine::new(|io| async move {
+pub fn change_settings(change: impl Fn(&mut Config) + Send + Sync + 'static) -> Machine<Result<(), Error>> {
+    Machine::new(Arc::new(change), |io, change| async move {
         for _ in 0..ATTEMPTS {
             let stored = io.stored_config().await;
             let mut wanted = stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
@@ -199,7 +199,7 @@ pub fn check_settings(wanted: &Config) -> Result<(), Error> {
 
 /// Takes the settings away, so that the defaults hold.
 pub fn reset_settings() -> Machine<Result<(), Error>> {
-    Machine::new(|io| async move {
+    Machine::new((), |io, ()| async move {
         for _ in 0..ATTEMPTS {
             let Some(stored) = io.stored_config().await else { return Ok(()) };
             if io.delete(Key::Config, stored.revision).await.is_ok() {

@@ -146,7 +146,7 @@ pub struct AutoAssigned {
 
 /// Assigns addresses.
 pub fn auto_assign(view: Arc<View>, now: Now, wanted: AutoAssign) -> Machine<AutoAssigned> {
-    Machine::new(|io| async move {
+    Machine::new((view, wanted), move |io, (view, wanted)| async move {
         let mut result = AutoAssigned { v4: None, v6: None, error: None };
         if wanted.v4 > 0 {
             let families = (Family::V4, wanted.v4, &wanted.v4_pools, wanted.v4_ends.as_ref());
@@ -162,7 +162,7 @@ pub fn auto_assign(view: Arc<View>, now: Now, wanted: AutoAssign) -> Machine<Aut
 
 /// The block a host has, or a new one: nothing is assigned. Done only for families with reserved ends.
 pub fn ensure_block(view: Arc<View>, now: Now, wanted: AutoAssign) -> Machine<Result<EnsuredBlocks, Error>> {
-    Machine::new(|io| async move {
+    Machine::new((view, wanted), move |io, (view, wanted)| async move {
         let mut blocks = EnsuredBlocks { v4: None, v6: None };
         let families = [
             (Family::V4, 0, &wanted.v4_pools, wanted.v4_ends.as_ref()),

@@ -37,7 +37,7 @@ pub struct AssignAddress {
 /// The result is an error if it is taken ([`Error::Exists`]), in no enabled pool, in a pool for other uses, or in another
 /// host's block under strict affinity.
 pub fn assign_address(view: Arc<View>, now: Now, wanted: AssignAddress) -> Machine<Result<(), Error>> {
-    Machine::new(|io| async move {
+    Machine::new((view, wanted), move |io, (view, wanted)| async move {
         let AssignAddress { address, host, handle, attributes, intended_use, ends } = wanted;
         let pool = view.enabled_pool_of(address).ok_or(Error::NotInPool)?;
         if let Some(intended) = intended_use.filter(|intended| !pool.allows(*intended)) {

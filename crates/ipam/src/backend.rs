@@ -7,9 +7,21 @@ use crate::cache::Cache;
 use crate::key::Key;
 use crate::machine::{Machine, Outcome, Request, Revision, Step};
 use crate::record::Record;
+use crate::transaction::{Ask, Job, Next, Task, Told, Transaction};
 
 /// A value and the revision that set it.
 pub type Versioned = (Vec<u8>, Revision);
+
+/// One of several writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The key.
+    pub key: String,
+    /// What to write; `None` deletes.
+    pub value: Option<Vec<u8>>,
+    /// The revision at which the key must stand; `None`: it must not exist.
+    pub expected: Option<Revision>,
+}
 
 /// A store of keys and bytes with compare-and-swap. Implement it over the datastore at hand.
 pub trait Backend {
@@ -27,6 +39,19 @@ pub trait Backend {
     /// # Errors
     /// The store's.
     fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, Self::Error>;
+
+    /// The values of many keys, in their order.
+    ///
+    /// # Errors
+    /// The store's.
+    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, Self::Error>;
+
+    /// Makes all writes or none, each key once and at most [`crate::transaction::MOST_KEYS`]; `None` if one isn't as expected. Of a deleted
+    /// key the revision is anything.
+    ///
+    /// # Errors
+    /// The store's.
+    fn write_all(&self, writes: Vec<Write>) -> Result<Option<Vec<Revision>>, Self::Error>;
 
     /// Writes a key that must not exist; `None` if it does.
     ///
@@ -87,6 +112,71 @@ pub fn run_cached<T, B: Backend>(
             let outcome = perform(backend, request)?;
             cache.learn(request, &outcome);
             Ok(outcome)
+        }
+    })
+}
+
+/// As [`run_cached`], with all writes in one transaction, as a rule. This is how to run an operation.
+///
+/// # Errors
+/// See [`RunError`]. What the cache knew is forgotten then.
+pub fn transact<T, B: Backend>(
+    machine: Machine<T>,
+    backend: &B,
+    cache: &mut Cache,
+) -> Result<T, RunError<B::Error>> {
+    let mut task = Task::new(machine);
+    transact_all(&mut [&mut task], backend, cache)?;
+    Ok(task.into_result().expect("a transaction of one job ends with the job"))
+}
+
+/// Whether jobs were done together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Together {
+    /// They are done.
+    Done,
+    /// They can't be done together and nothing is written; each alone can, when it was restarted.
+    Apart,
+}
+
+/// Carries out jobs with all their writes in one transaction.
+///
+/// # Errors
+/// See [`RunError`]. What the cache knew is forgotten then.
+pub fn transact_all<B: Backend>(
+    jobs: &mut [&mut dyn Job],
+    backend: &B,
+    cache: &mut Cache,
+) -> Result<Together, RunError<B::Error>> {
+    let (mut transaction, mut told) = (Transaction::default(), None);
+    loop {
+        match transaction.step(jobs, cache, told.take()) {
+            Next::Done => return Ok(Together::Done),
+            Next::Apart => return Ok(Together::Apart),
+            Next::Ask(ask) => told = Some(answer(backend, ask).inspect_err(|_| cache.clear())?),
+        }
+    }
+}
+
+fn answer<B: Backend>(backend: &B, ask: Ask) -> Result<Told, RunError<B::Error>> {
+    Ok(match ask {
+        Ask::One(request) => Told::One(perform(backend, &request)?),
+        Ask::ReadAll(keys) => {
+            let names: Vec<String> = keys.iter().map(Key::to_string).collect();
+            let found = backend.get_all(&names).map_err(RunError::Store)?;
+            let read = keys.iter().zip(names).zip(found).map(|((key, name), found)| {
+                found.map(|(value, revision)| Ok((decode(name, key, &value)?, revision))).transpose()
+            });
+            Told::Read(read.collect::<Result<_, _>>()?)
+        }
+        Ask::WriteAll(writes) => {
+            let encoded = writes.into_iter().map(|write| Write {
+                key: write.key.to_string(),
+                value: write.record.map(|record| record.encode()),
+                expected: write.expected,
+            });
+            let written = backend.write_all(encoded.collect()).map_err(RunError::Store)?;
+            written.map_or(Told::Refused, Told::Written)
         }
     })
 }

@@ -12,6 +12,7 @@ use crate::key::{Key, Prefix};
 use crate::machine::{Outcome, Request, Revision};
 use crate::net::Family;
 use crate::record::Record;
+use crate::stage::Write;
 
 /// The memory. It holds the settings, the node's claims and the blocks that its operations touched: some 20 records.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +64,7 @@ impl Cache {
                 self.remember(key, Some((record.clone(), *revision)));
             }
             // That there are no settings is worth knowing; that a block isn't there is about to change.
-            (Request::Get { key: Key::Config, .. }, Outcome::Missing) => self.remember(&Key::Config, None),
-            (Request::Get { key, .. }, _) => self.forget(key),
+            (Request::Get { key, .. }, _) => self.read(key, None),
             (Request::List { prefix: prefix @ Prefix::Claims(..), .. }, Outcome::Listed { items, .. }) => {
                 self.claims.insert(prefix.clone(), items.clone());
             }
@@ -72,22 +72,38 @@ impl Cache {
             (
                 Request::Create { key, record } | Request::Update { key, record, .. },
                 Outcome::Written(revision),
-            ) => {
-                self.remember_claim(key, Some((record.clone(), *revision)));
-                self.remember(key, Some((record.clone(), *revision)));
-            }
-            (Request::Delete { key, .. }, Outcome::Deleted) => {
-                self.remember_claim(key, None);
-                self.records.remove(key);
-            }
+            ) => self.write(key, Some(record.clone()), *revision),
+            (Request::Delete { key, .. }, Outcome::Deleted) => self.write(key, None, Revision(0)),
             (Request::Create { key, .. } | Request::Update { key, .. } | Request::Delete { key, .. }, _) => {
                 self.forget(key);
             }
         }
     }
 
+    /// Remembers what stands at a key.
+    pub(crate) fn read(&mut self, key: &Key, found: Option<(Record, Revision)>) {
+        match found {
+            Some(_) => self.remember(key, found),
+            None if *key == Key::Config => self.remember(key, None),
+            None => self.forget(key),
+        }
+    }
+
+    /// Remembers what was written at a revision.
+    pub(crate) fn wrote(&mut self, write: Write, revision: Revision) {
+        self.write(&write.key, write.record, revision);
+    }
+
+    fn write(&mut self, key: &Key, record: Option<Record>, revision: Revision) {
+        self.remember_claim(key, record.as_ref().map(|record| (record, revision)));
+        match record {
+            Some(record) => self.remember(key, Some((record, revision))),
+            None => drop(self.records.remove(key)),
+        }
+    }
+
     /// Keeps the lists of claims up to date with what is written, in the order of a list: by the text of the key.
-    fn remember_claim(&mut self, key: &Key, known: Option<(Record, Revision)>) {
+    fn remember_claim(&mut self, key: &Key, known: Option<(&Record, Revision)>) {
         let Key::Affinity(owner, block) = key else { return };
         let prefix = Prefix::Claims(owner.clone(), Family::of(block.addr()));
         let Some(list) = self.claims.get_mut(&prefix) else { return };
@@ -95,7 +111,7 @@ impl Cache {
         if let Some((record, revision)) = known {
             let name = key.to_string();
             let at = list.partition_point(|(one, _, _)| one.to_string() < name);
-            list.insert(at, (key.clone(), record, revision));
+            list.insert(at, (key.clone(), record.clone(), revision));
         }
     }
 

@@ -50,7 +50,7 @@ pub struct PoolUse {
 
 /// How full each pool is, by name; at the end the blocks without a pool, if there are any.
 pub fn utilization(view: Arc<View>) -> Machine<Vec<PoolUse>> {
-    Machine::new(|io| async move {
+    Machine::new(view, |io, view| async move {
         let pools = view.pools().iter();
         let mut uses: Vec<PoolUse> = pools
             .map(|pool| PoolUse { pool: Some(pool.name.clone()), cidr: Some(pool.cidr), blocks: Vec::new() })
@@ -139,7 +139,7 @@ pub fn check(
     in_use: Option<BTreeSet<HandleId>>,
     repair: Repair,
 ) -> Machine<Result<Vec<Finding>, Error>> {
-    Machine::new(move |io| async move {
+    Machine::new((view, in_use), move |io, (view, in_use)| async move {
         // Handles first: a handle that is written later than this can't be found to count too few.
         let (handles, _) = io.list(Prefix::Handles, true).await;
         let mut claims = io.list(Prefix::HostClaims, true).await.0;

@@ -157,6 +157,22 @@ pub enum Prefix {
     Handles,
 }
 
+impl Prefix {
+    /// Whether a key is listed under it.
+    pub fn holds(&self, key: &Key) -> bool {
+        match (self, key) {
+            (Prefix::Blocks(family), Key::Block(block)) => Family::of(block.addr()) == *family,
+            (Prefix::Claims(wanted, family), Key::Affinity(owner, block)) => {
+                owner == wanted && Family::of(block.addr()) == *family
+            }
+            (Prefix::HostClaims, Key::Affinity(owner, _)) => matches!(owner, Owner::Host(_)),
+            (Prefix::VirtualClaims, Key::Affinity(owner, _)) => matches!(owner, Owner::Virtual(_)),
+            (Prefix::Handles, Key::Handle(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

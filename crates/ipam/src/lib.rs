@@ -9,6 +9,7 @@
 //!        claim, index                                       a block's claim, a handle's counts
 //!   walk, record, pool, net, time                           values
 //!        machine <-> backend, cache                         requests and their drivers
+//!   transaction, stage                                      many writes as one
 //! ```
 //! The block record alone says who has an address; claims and handles are indexes that may lag behind in one direction
 //! only. DESIGN.md has the invariants.
@@ -29,7 +30,9 @@ pub mod net;
 mod pool;
 pub mod record;
 mod release;
+mod stage;
 mod time;
+pub mod transaction;
 pub mod walk;
 
 pub use affinity::{

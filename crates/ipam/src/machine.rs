@@ -107,9 +107,12 @@ pub enum Step<T> {
 
 /// A running operation with a result of type `T`.
 pub struct Machine<T> {
-    running: Pin<Box<dyn Future<Output = T> + Send>>,
+    begin: Box<dyn Fn(Io) -> Running<T> + Send>,
+    running: Running<T>,
     exchange: Exchange,
 }
+
+type Running<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 #[derive(Default)]
 enum Slot {
@@ -122,14 +125,24 @@ enum Slot {
 type Exchange = Arc<Mutex<Slot>>;
 
 impl<T> Machine<T> {
-    /// A machine that hasn't begun, of the code that `begin` gives.
-    pub(crate) fn new<F>(begin: impl FnOnce(Io) -> F) -> Self
+    /// A machine that hasn't begun, of the code that `begin` gives for arguments. They are kept, to begin again with.
+    pub(crate) fn new<A, F>(arguments: A, begin: impl Fn(Io, A) -> F + Send + 'static) -> Self
     where
+        A: Clone + Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
+        let begin: Box<dyn Fn(Io) -> Running<T> + Send> =
+            Box::new(move |io| Box::pin(begin(io, arguments.clone())));
         let exchange = Exchange::default();
-        let io = Io { exchange: exchange.clone() };
-        Machine { running: Box::pin(begin(io)), exchange }
+        let running = begin(Io { exchange: exchange.clone() });
+        Machine { begin, running, exchange }
+    }
+
+    /// Begins from the start, as if it had never been stepped. What it has written stays written, as after a crash: only a
+    /// driver that has written nothing yet gets one operation's worth of writes from this.
+    pub fn restart(&mut self) {
+        self.exchange = Exchange::default();
+        self.running = (self.begin)(Io { exchange: self.exchange.clone() });
     }
 
     /// Goes on to the next request or to the result. `outcome` is that of the last request, and `None` at the first step.

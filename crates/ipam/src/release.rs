@@ -51,7 +51,7 @@ pub struct Released {
 
 /// Releases addresses, block by block.
 pub fn release(view: Arc<View>, now: Now, releases: Vec<Release>) -> Machine<Released> {
-    Machine::new(|io| async move {
+    Machine::new((view, releases), move |io, (view, releases)| async move {
         let mut result = Released::default();
         let mut by_block: BTreeMap<IpNet, Vec<Release>> = BTreeMap::new();
         for release in releases {
@@ -155,7 +155,7 @@ fn to_release(block: &Block, releases: &[Release]) -> Result<(Vec<u32>, Vec<IpAd
 ///
 /// Also takes back what a crash left: a handle that names blocks in which it has nothing is deleted too.
 pub fn release_by_handle(view: Arc<View>, now: Now, id: HandleId) -> Machine<Result<(), Error>> {
-    Machine::new(|io| async move {
+    Machine::new((view, id), move |io, (view, id)| async move {
         let config = io.config().await;
         let mut found = false;
         for _ in 0..ATTEMPTS {
@@ -216,7 +216,7 @@ async fn write_or_delete(io: &Io, block: Block, revision: Revision) -> Result<()
 
 /// The addresses that a handle has, in the order of its blocks. The result is an error if there is no such handle.
 pub fn addresses_of_handle(id: HandleId) -> Machine<Result<Vec<IpAddr>, Error>> {
-    Machine::new(|io| async move {
+    Machine::new(id, |io, id| async move {
         let known = io.handle(&id).await.ok_or_else(|| Error::missing_handle(id.as_str()))?;
         let mut addresses = Vec::new();
         for cidr in known.record.blocks() {
@@ -244,7 +244,7 @@ pub struct Assignment {
 
 /// Looks an address up. The result is an error if it is in no enabled pool, its block isn't there, or nobody has it.
 pub fn assignment_of(view: Arc<View>, address: IpAddr) -> Machine<Result<Assignment, Error>> {
-    Machine::new(move |io| async move {
+    Machine::new(view, move |io, view| async move {
         let missing = |reason| Error::DoesNotExist { identifier: address.to_string(), reason: Some(reason) };
         let pool = view.enabled_pool_of(address).ok_or_else(|| missing("No valid IPPool"))?;
         let cidr = net::block_of(address, pool.block_size);

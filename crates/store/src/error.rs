@@ -5,7 +5,7 @@ use tortie_api::kind::ResourceKey;
 use crate::Revision;
 
 /// What an operation on a datastore can end in.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A create met an object. Read it, or use an update.
     #[error("{key} already exists, at revision {found}")]

@@ -158,12 +158,17 @@ impl Record {
         })
     }
 
-    /// The value to store.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(match self {
+    /// About how long its value is, in bytes: a little too long rather than too short.
+    pub(crate) fn usual_length(&self) -> usize {
+        match self {
             Record::Block(block) => block.usual_length(),
             Record::Config(_) | Record::Claim(_) | Record::Handle(_) => 128,
-        });
+        }
+    }
+
+    /// The value to store.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(self.usual_length());
         let encoded = match self {
             Record::Config(config) => serde_json::to_writer(&mut value, config),
             Record::Block(block) => serde_json::to_writer(&mut value, block.as_ref()),

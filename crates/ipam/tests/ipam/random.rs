@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
-use tortie_ipam::backend::run_cached;
+use tortie_ipam::backend::{run_cached, transact};
 use tortie_ipam::cache::Cache;
 use tortie_ipam::record::Config;
 use tortie_ipam::{
@@ -56,12 +56,13 @@ impl World {
         mk_handle(&format!("net.{}", self.random.u8(0..8)))
     }
 
-    /// With the host's memory or without.
+    /// With the host's memory or without, in one write or in many.
     fn run<T>(&mut self, host: usize, machine: Machine<T>) -> T {
-        if self.random.bool() {
-            run_cached(machine, &self.memory, &mut self.caches[host]).unwrap()
-        } else {
-            done(machine, &self.memory)
+        match self.random.u8(0..4) {
+            0 => run_cached(machine, &self.memory, &mut self.caches[host]).unwrap(),
+            1 => transact(machine, &self.memory, &mut self.caches[host]).unwrap(),
+            2 => transact(machine, &self.memory, &mut Cache::new()).unwrap(),
+            _ => done(machine, &self.memory),
         }
     }
 

@@ -1,13 +1,14 @@
 //! A store in memory and builders, for the tests of this crate.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use serde_json::json;
-use tortie_ipam::backend::{Backend, RunError, Versioned, run};
+use tortie_ipam::backend::{Backend, RunError, Versioned, Write, run};
 use tortie_ipam::machine::{Machine, Revision};
+use tortie_ipam::transaction::MOST_KEYS;
 use tortie_ipam::{HandleId, Labels, Now, Pool, Reservations, View};
 
 /// 2026-11-23T00:19:55Z.
@@ -66,6 +67,30 @@ impl Backend for Memory {
         let keys = self.keys.borrow();
         let from = keys.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
         Ok(from.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, Infallible> {
+        self.reads.set(self.reads.get() + 1);
+        Ok(keys.iter().map(|key| self.keys.borrow().get(key).cloned()).collect())
+    }
+
+    fn write_all(&self, writes: Vec<Write>) -> Result<Option<Vec<Revision>>, Infallible> {
+        assert!(writes.len() <= MOST_KEYS && !writes.is_empty());
+        let keys: BTreeSet<&str> = writes.iter().map(|write| write.key.as_str()).collect();
+        assert_eq!(keys.len(), writes.len(), "each key once");
+        let stands = |key: &str| self.keys.borrow().get(key).map(|(_, revision)| *revision);
+        if writes.iter().any(|write| stands(&write.key) != write.expected) {
+            return Ok(None);
+        }
+        let revision = self.next_revision();
+        let revisions = vec![revision; writes.len()];
+        for Write { key, value, .. } in writes {
+            match value {
+                Some(value) => drop(self.keys.borrow_mut().insert(key, (value, revision))),
+                None => drop(self.keys.borrow_mut().remove(&key)),
+            }
+        }
+        Ok(Some(revisions))
     }
 
     fn create(&self, key: &str, value: &[u8]) -> Result<Option<Revision>, Infallible> {

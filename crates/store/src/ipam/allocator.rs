@@ -1,0 +1,163 @@
+//! Address management for a process that lives on: it remembers, and what is wanted at the same time is written together.
+//!
+//! Whoever comes while nobody writes, writes, for himself and all who have come until then; who comes meanwhile waits for
+//! the next turn. So one caller waits for nobody, and eight share the store's transactions.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tortie_ipam::Machine;
+use tortie_ipam::backend::{Together, transact_all};
+use tortie_ipam::cache::Cache;
+use tortie_ipam::machine::{Outcome, Request};
+use tortie_ipam::transaction::{Job, Task};
+
+use super::{OnStore, failed};
+use crate::{Datastore, Error, Result};
+
+/// So many operations share a transaction at most: each writes a handle, a block, and now and then a claim.
+const MOST_TOGETHER: usize = 32;
+
+/// Operations of address management on one store; threads share it. A process should have one: two would only refuse each
+/// other's writes now and then.
+pub struct Allocator {
+    store: Arc<dyn Datastore>,
+    cache: Mutex<Cache>,
+    waiting: Mutex<Queue>,
+    turn: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<dyn Work>>,
+    /// Somebody is at it.
+    busy: bool,
+}
+
+impl Allocator {
+    /// An allocator that remembers nothing. What it says is done is as durable as what `store` says is written: with
+    /// [`Datastore::deferred`] the caller has to [`Datastore::persist`] before he tells others.
+    pub fn new(store: Arc<dyn Datastore>) -> Allocator {
+        Allocator { store, cache: Mutex::default(), waiting: Mutex::default(), turn: Condvar::new() }
+    }
+
+    /// Carries an operation out. Blocks until its writes are made.
+    ///
+    /// # Errors
+    /// Those of the datastore, and [`Error::Unreadable`] for a record that isn't one. As after any failure of the store the
+    /// operation may be done, half or whole: release by its handle.
+    pub fn run<T: Send + 'static>(&self, machine: Machine<T>) -> Result<T> {
+        let result = Arc::new(Mutex::new(None));
+        let mut queue = lock(&self.waiting);
+        queue
+            .waiting
+            .push_back(Box::new(Waiting { task: Some(Task::new(machine)), result: Arc::clone(&result) }));
+        loop {
+            if let Some(result) = lock(&result).take() {
+                return result;
+            }
+            if queue.busy {
+                queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            queue.busy = true;
+            let together = queue.waiting.len().min(MOST_TOGETHER);
+            let works = queue.waiting.drain(..together).collect();
+            drop(queue);
+            let turn = Turn(self);
+            self.work(works);
+            drop(turn);
+            queue = lock(&self.waiting);
+        }
+    }
+
+    /// Forgets what is remembered, for example after the store was replaced. What others change is found out anyway.
+    pub fn forget(&self) {
+        lock(&self.cache).clear();
+    }
+
+    fn work(&self, mut works: Vec<Box<dyn Work>>) {
+        let (store, mut cache) = (OnStore(&*self.store), lock(&self.cache));
+        if works.len() > 1 {
+            let mut jobs: Vec<&mut dyn Job> = works.iter_mut().map(|work| work.job()).collect();
+            match transact_all(&mut jobs, &store, &mut cache).map_err(failed) {
+                Ok(Together::Done) => return works.into_iter().for_each(|work| work.end(Ok(()))),
+                // One of them is the reason; the others can be done.
+                Ok(Together::Apart) | Err(Error::Unreadable { .. }) => {}
+                Err(error) => return works.into_iter().for_each(|work| work.end(Err(error.clone()))),
+            }
+            works.iter_mut().for_each(|work| work.job().restart());
+        }
+        for mut work in works {
+            let done = transact_all(&mut [work.job()], &store, &mut cache).map_err(failed);
+            work.end(done.map(drop));
+        }
+    }
+}
+
+/// Whose turn it is; dropping it gives the turn to another.
+struct Turn<'a>(&'a Allocator);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.waiting).busy = false;
+        self.0.turn.notify_all();
+    }
+}
+
+/// An operation of any result, and where that goes.
+trait Work: Send {
+    fn job(&mut self) -> &mut dyn Job;
+
+    /// Tells the caller.
+    fn end(self: Box<Self>, done: Result<()>);
+}
+
+struct Waiting<T> {
+    task: Option<Task<T>>,
+    result: Arc<Mutex<Option<Result<T>>>>,
+}
+
+impl<T: Send> Work for Waiting<T> {
+    fn job(&mut self) -> &mut dyn Job {
+        self
+    }
+
+    fn end(mut self: Box<Self>, done: Result<()>) {
+        let result = self.task.take().and_then(Task::into_result);
+        *lock(&self.result) = Some(done.and_then(|()| result.ok_or_else(cut_short)));
+    }
+}
+
+impl<T> Job for Waiting<T> {
+    fn step(&mut self, outcome: Option<Outcome>) -> Option<Request> {
+        self.task.as_mut().and_then(|task| task.step(outcome))
+    }
+
+    fn restart(&mut self) {
+        if let Some(task) = &mut self.task {
+            task.restart();
+        }
+    }
+}
+
+/// Whoever waits is told also when the thread that worked for him panicked.
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        let mut result = lock(&self.result);
+        if self.task.is_some() && result.is_none() {
+            *result = Some(Err(cut_short()));
+        }
+    }
+}
+
+fn cut_short() -> Error {
+    Error::Unknown {
+        attempt: "assign or release addresses".to_owned(),
+        cause: "the thread that was at it ended early".to_owned(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,168 @@
+//! Many threads that want addresses at the same time, on both datastores: nobody gets what another has, and the records
+//! agree with what was told.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use tortie_ipam::record::Config;
+use tortie_ipam::{
+    AutoAssign, HandleId, Machine, Now, Pool, Repair, Reservations, View, addresses_of_handle, auto_assign,
+    check, release_by_handle, write_settings,
+};
+use tortie_store::Datastore;
+use tortie_store::embedded::{Durability, Embedded};
+use tortie_store::etcd::server::{Server, Start};
+use tortie_store::etcd::{self, Etcd};
+use tortie_store::ipam::{Allocator, run};
+
+const NOW: Now = Now(1_800_000_000_000_000_000);
+const THREADS: usize = 8;
+
+fn embedded(directory: &Path) -> Arc<dyn Datastore> {
+    let path = directory.join("tortie.db");
+    let options = tortie_store::embedded::Options::new(path);
+    Arc::new(
+        Embedded::open(tortie_store::embedded::Options { durability: Durability::Normal, ..options })
+            .unwrap(),
+    )
+}
+
+fn etcd(server: &Server) -> Arc<dyn Datastore> {
+    Arc::new(Etcd::open(etcd::Options::new(vec![server.endpoint()])).unwrap())
+}
+
+fn mk_server(directory: &Path) -> Server {
+    Server::start(Start { directory: directory.join("etcd"), ..Start::default() }).unwrap()
+}
+
+fn mk_view() -> Arc<View> {
+    let spec = json!({ "metadata": { "name": "pool" }, "spec": { "cidr": "10.0.0.0/16", "blockSize": 26 } });
+    let pool = Pool::parse(&serde_json::from_value(spec).unwrap()).unwrap();
+    let nodes = ["node-a", "node-b"].map(|node| (node.to_owned(), Default::default()));
+    Arc::new(View::new(vec![pool], Reservations::default(), nodes.into()))
+}
+
+/// A host may have as many blocks as it needs.
+fn without_limits(store: &dyn Datastore) {
+    let config = Config { strict_affinity: true, max_blocks_per_host: 1000, ..Config::default() };
+    run(store, write_settings(config)).unwrap().unwrap();
+}
+
+fn wants(view: &Arc<View>, host: &str, handle: &HandleId) -> Machine<tortie_ipam::AutoAssigned> {
+    let attributes = [("pod".to_owned(), handle.to_string()), ("node".to_owned(), host.to_owned())].into();
+    let wanted = AutoAssign { handle: Some(handle.clone()), attributes, ..AutoAssign::workload(host) };
+    auto_assign(Arc::clone(view), NOW, wanted)
+}
+
+/// How a thread has its operations carried out.
+enum Way {
+    Together(Arc<Allocator>),
+    Alone(Arc<dyn Datastore>),
+}
+
+impl Way {
+    fn run<T: Send + 'static>(&self, machine: Machine<T>) -> T {
+        match self {
+            Way::Together(allocator) => allocator.run(machine).unwrap(),
+            Way::Alone(store) => run(&**store, machine).unwrap(),
+        }
+    }
+}
+
+/// Takes addresses and gives every third back; returns what it still has.
+fn work(view: &Arc<View>, host: &str, way: &Way, name: &str, count: usize) -> BTreeMap<HandleId, IpAddr> {
+    let mut has = BTreeMap::new();
+    for number in 0..count {
+        let handle = HandleId::new(&format!("k8s-pod-network.{name}-{number}"));
+        let got = way.run(wants(view, host, &handle));
+        assert_eq!(got.error, None);
+        has.insert(handle, got.v4.unwrap().addresses[0].addr());
+        if number % 3 == 2 {
+            let back = HandleId::new(&format!("k8s-pod-network.{name}-{}", number - 1));
+            way.run(release_by_handle(Arc::clone(view), NOW, back.clone())).unwrap();
+            has.remove(&back).unwrap();
+        }
+    }
+    has
+}
+
+/// Each thread's host and way; all at the same time. What they have in the end is theirs alone, and stored so.
+fn all_at_once(store: &Arc<dyn Datastore>, threads: &[(&str, Way)], count: usize) {
+    let view = mk_view();
+    without_limits(&**store);
+    let all: Vec<BTreeMap<HandleId, IpAddr>> = std::thread::scope(|scope| {
+        let started: Vec<_> = threads
+            .iter()
+            .enumerate()
+            .map(|(at, (host, way))| {
+                let view = &view;
+                scope.spawn(move || work(view, host, way, &at.to_string(), count))
+            })
+            .collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let all: BTreeMap<HandleId, IpAddr> = all.into_iter().flatten().collect();
+    assert_eq!(all.len(), threads.len() * (count - count / 3));
+    let mut addresses: Vec<IpAddr> = all.values().copied().collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), all.len(), "no address has two");
+    for (handle, address) in &all {
+        let stored = run(&**store, addresses_of_handle(handle.clone())).unwrap().unwrap();
+        assert_eq!(stored, [*address], "{handle}");
+    }
+    let in_use = all.into_keys().collect();
+    let findings = run(&**store, check(view, NOW, Some(in_use), Repair::Report)).unwrap().unwrap();
+    assert_eq!(findings, []);
+}
+
+fn together(store: &Arc<dyn Datastore>) -> Vec<(&'static str, Way)> {
+    let allocator = Arc::new(Allocator::new(Arc::clone(store)));
+    (0..THREADS).map(|_| ("node-a", Way::Together(Arc::clone(&allocator)))).collect()
+}
+
+/// Two nodes; one of them twice, as two processes; and operations without an allocator on both.
+fn against_each_other(store: &Arc<dyn Datastore>) -> Vec<(&'static str, Way)> {
+    let mut threads = Vec::new();
+    for host in ["node-a", "node-a", "node-b"] {
+        let allocator = Arc::new(Allocator::new(Arc::clone(store)));
+        threads.extend((0..3).map(|_| (host, Way::Together(Arc::clone(&allocator)))));
+    }
+    threads.extend(["node-a", "node-b"].map(|host| (host, Way::Alone(Arc::clone(store)))));
+    threads
+}
+
+#[test]
+fn eight_threads_on_the_embedded_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = embedded(directory.path());
+    all_at_once(&store, &together(&store), 1_000);
+}
+
+#[test]
+fn eight_threads_on_etcd() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = mk_server(directory.path());
+    let store = etcd(&server);
+    all_at_once(&store, &together(&store), 1_000);
+}
+
+#[test]
+fn processes_against_each_other_on_the_embedded_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = embedded(directory.path());
+    all_at_once(&store, &against_each_other(&store), 60);
+}
+
+#[test]
+fn processes_against_each_other_on_etcd() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = mk_server(directory.path());
+    let store = etcd(&server);
+    all_at_once(&store, &against_each_other(&store), 60);
+}
