@@ -18,6 +18,7 @@ use tortie_cni::transport::{self, Call};
 use tortie_cni::{Context, Gate, Judging, Request, execute};
 use tortie_netlink::Namespace;
 use tortie_store::Datastore;
+use tortie_store::ipam::Allocator;
 use tortie_store::resources::Client;
 
 use crate::config::Settings;
@@ -65,13 +66,15 @@ pub fn serve(
     heard: Sender<Heard>,
 ) -> Result<()> {
     let node = Arc::clone(&settings.node);
-    attend(&Arc::new(Desk { listener, store, node, heard, waiting: AtomicUsize::new(0) }))
+    let allocator = Allocator::new(store.deferred().unwrap_or_else(|| Arc::clone(&store)));
+    attend(&Arc::new(Desk { listener, store, allocator, node, heard, waiting: AtomicUsize::new(0) }))
 }
 
 /// What the threads of the socket share.
 struct Desk {
     listener: UnixListener,
     store: Arc<dyn Datastore>,
+    allocator: Allocator,
     node: Arc<str>,
     heard: Sender<Heard>,
     /// Threads that wait for a connection, and those that are about to.
@@ -155,7 +158,13 @@ fn attach(call: &Call, pod: Option<OwnedFd>, desk: &Desk) -> tortie_cni::Reply {
     };
     let client = Client::new(Arc::clone(&desk.store));
     let gate = AgentGate { heard: &desk.heard };
-    let context = Context { client: &client, gate: &gate, node: &desk.node, view: None };
+    let context = Context {
+        client: &client,
+        gate: &gate,
+        node: &desk.node,
+        view: None,
+        allocator: Some(&desk.allocator),
+    };
     let pod = pod.map(|fd| Namespace::from_fd(fd, "the pod's namespace"));
     execute(&context, &request, pod.as_ref())
 }

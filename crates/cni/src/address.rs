@@ -8,18 +8,18 @@ use crate::{Error, Result};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tortie_api::core::NamespaceSpec;
 use tortie_api::endpoint::NodeSpec;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::pool::{IpPoolSpec, IpReservationSpec};
-use tortie_ipam::backend;
 use tortie_ipam::{
     AssignAddress, AutoAssign, HandleId, Machine, Now, Pool, Reservations, Use, View, addresses_of_handle,
     assign_address, assignment_of, auto_assign, release_by_handle,
 };
-use tortie_store::ipam::OnStore;
+use tortie_store::ipam::Allocator;
+use tortie_store::keys;
 use tortie_store::resources::Client;
 
 /// Annotations of pods and namespaces that name pools.
@@ -42,9 +42,14 @@ pub struct Wanted {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// One allocator at a time in this process: they would only refuse each other's writes to the same block. Other
-/// processes are kept apart by the store's compare-and-swap.
-static TURN: Mutex<()> = Mutex::new(());
+/// Who asks address management.
+#[derive(Clone, Copy)]
+pub struct Addresses<'a> {
+    /// The store.
+    pub client: &'a Client,
+    /// That of a process that lives on; without one each operation reads what it needs.
+    pub allocator: Option<&'a Allocator>,
+}
 
 /// Pools, reservations and this node's labels, read from the store. A pool that can't be read isn't used.
 ///
@@ -75,17 +80,21 @@ pub fn read_view(client: &Client, node: &str) -> Result<View> {
 ///
 /// # Errors
 /// [`Error::Addresses`] in Calico's words.
-pub fn assign(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &Wanted) -> Result<Vec<IpNet>> {
+pub fn assign(
+    at: Addresses<'_>,
+    view: &Arc<View>,
+    identity: &Identity,
+    wanted: &Wanted,
+) -> Result<Vec<IpNet>> {
     let handle = identity.handle();
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    release_now(client, view, &handle)?;
+    release(at, view, &handle)?;
     let assigned = if wanted.requested.is_empty() {
-        assign_any(client, view, identity, wanted)
+        assign_any(at, view, identity, wanted)
     } else {
-        assign_requested(client, view, identity, wanted)
+        assign_requested(at, view, identity, wanted)
     };
     assigned.inspect_err(|_| {
-        if let Err(error) = release_now(client, view, &handle) {
+        if let Err(error) = release(at, view, &handle) {
             tracing::warn!(%handle, %error, "addresses of a failed attempt not released");
         }
     })
@@ -95,13 +104,12 @@ pub fn assign(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &W
 ///
 /// # Errors
 /// [`Error::Addresses`] or [`Error::Store`].
-pub fn release(client: &Client, view: &Arc<View>, handle: &HandleId) -> Result<bool> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    release_now(client, view, handle)
-}
-
-fn release_now(client: &Client, view: &Arc<View>, handle: &HandleId) -> Result<bool> {
-    match run(client, release_by_handle(Arc::clone(view), now(), handle.clone()))? {
+pub fn release(at: Addresses<'_>, view: &Arc<View>, handle: &HandleId) -> Result<bool> {
+    // Who has an address has a handle.
+    if at.client.store().get(&keys::ipam_handle(handle.as_str()))?.is_none() {
+        return Ok(false);
+    }
+    match at.run(release_by_handle(Arc::clone(view), now(), handle.clone()))? {
         Ok(()) => Ok(true),
         Err(tortie_ipam::Error::DoesNotExist { .. }) => Ok(false),
         Err(error) => Err(Error::Addresses(error.to_string())),
@@ -112,8 +120,8 @@ fn release_now(client: &Client, view: &Arc<View>, handle: &HandleId) -> Result<b
 ///
 /// # Errors
 /// [`Error::Addresses`] or [`Error::Store`].
-pub fn held(client: &Client, handle: &HandleId) -> Result<Vec<IpAddr>> {
-    match run(client, addresses_of_handle(handle.clone()))? {
+pub fn held(at: Addresses<'_>, handle: &HandleId) -> Result<Vec<IpAddr>> {
+    match at.run(addresses_of_handle(handle.clone()))? {
         Ok(addresses) => Ok(addresses),
         Err(tortie_ipam::Error::DoesNotExist { .. }) => Ok(Vec::new()),
         Err(error) => Err(Error::Addresses(error.to_string())),
@@ -124,9 +132,9 @@ pub fn held(client: &Client, handle: &HandleId) -> Result<Vec<IpAddr>> {
 ///
 /// # Errors
 /// [`Error::Addresses`] or [`Error::Store`].
-pub fn is_of_node(client: &Client, view: &Arc<View>, handle: &HandleId, node: &str) -> Result<bool> {
-    for address in held(client, handle)? {
-        let found = run(client, assignment_of(Arc::clone(view), address))?;
+pub fn is_of_node(at: Addresses<'_>, view: &Arc<View>, handle: &HandleId, node: &str) -> Result<bool> {
+    for address in held(at, handle)? {
+        let found = at.run(assignment_of(Arc::clone(view), address))?;
         let assignment = found.map_err(|error| Error::Addresses(error.to_string()))?;
         if assignment.attributes.get("node").is_some_and(|by| by == node) {
             return Ok(true);
@@ -135,8 +143,13 @@ pub fn is_of_node(client: &Client, view: &Arc<View>, handle: &HandleId, node: &s
     Ok(false)
 }
 
-fn assign_any(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &Wanted) -> Result<Vec<IpNet>> {
-    let namespace = namespace_of(client, identity)?;
+fn assign_any(
+    at: Addresses<'_>,
+    view: &Arc<View>,
+    identity: &Identity,
+    wanted: &Wanted,
+) -> Result<Vec<IpNet>> {
+    let namespace = namespace_of(at.client, identity)?;
     let pools = |family: usize, configured: &[String]| {
         let annotated = [&wanted.annotations, &namespace.annotations];
         let annotated = annotated.into_iter().find_map(|found| found.get(POOL_ANNOTATIONS[family]));
@@ -160,7 +173,7 @@ fn assign_any(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &W
             ..AutoAssign::workload(&identity.node)
         },
     );
-    let got = run(client, machine)?;
+    let got = at.run(machine)?;
     if let Some(error) = got.error {
         return Err(Error::Addresses(error.to_string()));
     }
@@ -178,7 +191,7 @@ fn assign_any(client: &Client, view: &Arc<View>, identity: &Identity, wanted: &W
 }
 
 fn assign_requested(
-    client: &Client,
+    at: Addresses<'_>,
     view: &Arc<View>,
     identity: &Identity,
     wanted: &Wanted,
@@ -193,7 +206,7 @@ fn assign_requested(
             intended_use: Some(Use::Workload),
             ends: None,
         };
-        run(client, assign_address(Arc::clone(view), now(), one))?
+        at.run(assign_address(Arc::clone(view), now(), one))?
             .map_err(|error| Error::Addresses(format!("failed to assign IP {address}: {error}")))?;
         addresses.push(IpNet::from(*address));
     }
@@ -253,13 +266,19 @@ fn attributes(identity: &Identity) -> BTreeMap<String, String> {
     attributes
 }
 
-fn run<T>(client: &Client, machine: Machine<T>) -> Result<T> {
-    backend::run(machine, &OnStore(client.store().as_ref())).map_err(|error| match error {
-        backend::RunError::Store(error) => Error::Store(error),
-        backend::RunError::Value { key, reason } => {
-            Error::Addresses(format!("failed to parse datastore entry key={key}; {reason}"))
-        }
-    })
+impl Addresses<'_> {
+    fn run<T: Send + 'static>(self, machine: Machine<T>) -> Result<T> {
+        let done = match self.allocator {
+            Some(allocator) => allocator.run(machine),
+            None => tortie_store::ipam::run(self.client.store().as_ref(), machine),
+        };
+        done.map_err(|error| match error {
+            tortie_store::Error::Unreadable { key, cause } => {
+                Error::Addresses(format!("failed to parse datastore entry key={key}; {cause}"))
+            }
+            error => Error::Store(error),
+        })
+    }
 }
 
 fn now() -> Now {

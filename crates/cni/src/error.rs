@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::io;
+use tortie_store::Error as Store;
 
 /// Why a call failed. [`Error::code`] is the CNI specification's number.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +124,8 @@ impl Error {
             Error::MissingEnvironment { .. } | Error::Environment { .. } => 4,
             Error::Decode { .. } => 6,
             Error::Config { .. } => 7,
-            Error::TryAgain { .. } => 11,
+            Error::TryAgain { .. } | Error::Store(Store::Unavailable { .. } | Store::Unknown { .. }) => 11,
+            Error::Several(faults) if faults.iter().all(|fault| fault.code() == 11) => 11,
             Error::NotAvailable(_) => 50,
             _ => 999,
         }

@@ -82,10 +82,19 @@ pub struct Listing {
     pub more: bool,
 }
 
+/// What to read, of several things at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Read {
+    /// A key.
+    Key(String),
+    /// All keys that begin with this.
+    Prefix(String),
+}
+
 /// How many keys [`Datastore::write_all`] writes at most: what etcd takes in one transaction.
 pub const MOST_WRITES: usize = 128;
 
-/// How many keys one request of [`Datastore::get_all`] reads, where reads are requests.
+/// How many keys one request of [`Datastore::get_all`] reads, and prefixes one of [`Datastore::read_all`], where reads are requests.
 pub const MOST_READS: usize = 128;
 
 /// What must stand at a key for it to be written.
@@ -205,6 +214,19 @@ pub trait Datastore: Send + Sync {
     /// the call.
     fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
         keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Keys and prefixes, with as few requests as there may be; a list each, in the order of `reads` and sorted by key. For
+    /// prefixes with few keys: there are no pages.
+    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
+        let read = |read: &Read| match read {
+            Read::Prefix(prefix) => self.list_all(prefix),
+            Read::Key(key) => {
+                let revision = self.revision()?;
+                Ok(Listing { revision, items: self.get(key)?.into_iter().collect(), more: false })
+            }
+        };
+        reads.iter().map(read).collect()
     }
 
     /// A page of the keys with a prefix.

@@ -9,6 +9,7 @@
 //!                     agent <- sync <- Watch <-'
 //! ```
 
+pub mod ahead;
 pub mod conformance;
 mod datastore;
 pub mod embedded;
@@ -22,6 +23,6 @@ pub mod resources;
 pub mod sync;
 
 pub use datastore::{
-    Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Revision, Watch, Write,
+    Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Read, Revision, Watch, Write,
 };
 pub use error::{Error, InvalidField, Result};

@@ -188,7 +188,7 @@ fn undo(context: &Context<'_>, request: &Request, identity: &Identity) {
     let released = match request.config.ipam.plugin_type.as_str() {
         CALICO_IPAM => context
             .view(&identity.node)
-            .and_then(|view| address::release(context.client, &view, &identity.handle()).map(drop)),
+            .and_then(|view| address::release(context.addresses(), &view, &identity.handle()).map(drop)),
         _ => delegated_config(context, request, &identity.node)
             .and_then(|raw| delegate::call(request, &raw, Command::Del)),
     };
@@ -253,7 +253,7 @@ fn assign(context: &Context<'_>, request: &Request, identity: &Identity) -> Resu
         });
     }
     let view = context.view(&identity.node)?;
-    address::assign(context.client, &view, identity, &wanted)
+    address::assign(context.addresses(), &view, identity, &wanted)
 }
 
 /// Addresses with their blocks' masks, and routes to the blocks, as `calico-ipam` prints them.

@@ -82,7 +82,7 @@ fn forget(
     }
     if request.config.ipam.plugin_type == CALICO_IPAM {
         // Those of a container whose endpoint another one has taken over, or that never got one.
-        match address::held(context.client, &identity.handle()) {
+        match address::held(context.addresses(), &identity.handle()) {
             Ok(held) => addresses.extend(held),
             Err(error) => faults.push(error),
         }
@@ -113,6 +113,6 @@ fn release(context: &Context<'_>, identity: &Identity, faults: &mut Vec<Error>) 
         Err(error) => return faults.push(error),
     };
     for handle in [identity.handle(), identity.old_handle()] {
-        faults.extend(address::release(context.client, &view, &handle).err());
+        faults.extend(address::release(context.addresses(), &view, &handle).err());
     }
 }

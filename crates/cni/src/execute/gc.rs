@@ -70,7 +70,7 @@ fn is_of_network(
     if request.config.ipam.plugin_type != CALICO_IPAM || endpoint.spec.profiles.contains(&identity.network) {
         return Ok(true);
     }
-    Ok(!address::held(context.client, &identity.handle())?.is_empty())
+    Ok(!address::held(context.addresses(), &identity.handle())?.is_empty())
 }
 
 fn release_strays(
@@ -96,9 +96,9 @@ fn release_strays(
             continue;
         }
         let handle = HandleId::new(name);
-        match address::is_of_node(context.client, &view, &handle, node) {
+        match address::is_of_node(context.addresses(), &view, &handle, node) {
             Ok(false) => {}
-            Ok(true) => faults.extend(address::release(context.client, &view, &handle).err()),
+            Ok(true) => faults.extend(address::release(context.addresses(), &view, &handle).err()),
             Err(error) => faults.push(error),
         }
     }

@@ -1,15 +1,17 @@
 //! What a call does: the same code in the agent and in a plugin process without one.
 //!
 //! ADD: ready? -> closed -> addresses -> wires -> endpoint stored -> judged. What fails undoes what it did.
-//! Both write the store several times and wait for its disk once, beside what the kernel does.
+//! Both read the store once ([`ahead`]), write it several times and wait for its disk once, beside what the kernel does.
 //! DEL: wires gone -> connections forgotten -> endpoint gone -> addresses released; each is tried whatever the others
 //! did, and nothing there is success.
 
 mod add;
+mod ahead;
 mod del;
 mod gc;
 mod look;
 
+use crate::address::Addresses;
 use crate::identity::Identity;
 use crate::output::versions;
 use crate::request::{Command, NEWEST, Plugin, Request};
@@ -22,6 +24,7 @@ use tortie_api::endpoint::WorkloadEndpointSpec;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_ipam::View;
 use tortie_netlink::Namespace;
+use tortie_store::ipam::Allocator;
 use tortie_store::resources::Client;
 
 /// What a call is executed with.
@@ -34,6 +37,8 @@ pub struct Context<'a> {
     pub node: &'a str,
     /// Pools and nodes as the agent's watch has them; read from the store if none.
     pub view: Option<Arc<View>>,
+    /// What assigns addresses in a process that lives on.
+    pub allocator: Option<&'a Allocator>,
 }
 
 /// The answer: what goes to standard output, and the exit code.
@@ -64,10 +69,22 @@ impl Reply {
 /// namespace, opened; DEL does without.
 #[must_use]
 pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Reply {
-    let deferred = context.client.store().deferred().map(Client::new);
-    let client = deferred.as_ref().unwrap_or(context.client);
-    let context = &Context { client, view: context.view.clone(), ..*context };
-    let done = match (request.plugin, request.command) {
+    let done = ahead::read(context, request).and_then(|client| {
+        let context = Context { client: &client, view: context.view.clone(), ..*context };
+        dispatch(&context, request, pod)
+    });
+    match done {
+        Ok(result) => Reply::of(result),
+        Err(error) => {
+            let (container, code) = (&request.container_id, error.code());
+            tracing::warn!(command = ?request.command, container, code, %error, "CNI call failed");
+            Reply::error(&error, request.version())
+        }
+    }
+}
+
+fn dispatch(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Result<Option<Value>> {
+    match (request.plugin, request.command) {
         (_, Command::Version) => Ok(Some(versions())),
         (Plugin::Network, Command::Add) => {
             needed(pod).and_then(|pod| add::add(context, request, pod)).map(Some)
@@ -81,14 +98,6 @@ pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>
         (Plugin::Ipam, Command::Add) => add::add_addresses(context, request).map(Some),
         (Plugin::Ipam, Command::Del) => del::release_addresses(context, request).map(|()| None),
         (Plugin::Ipam, Command::Check | Command::Gc) => Ok(None),
-    };
-    match done {
-        Ok(result) => Reply::of(result),
-        Err(error) => {
-            let (container, code) = (&request.container_id, error.code());
-            tracing::warn!(command = ?request.command, container, code, %error, "CNI call failed");
-            Reply::error(&error, request.version())
-        }
     }
 }
 
@@ -125,6 +134,10 @@ impl Context<'_> {
             Some(false) | None => Err(Error::DatastoreNotReady),
             Some(true) => Ok(()),
         }
+    }
+
+    fn addresses(&self) -> Addresses<'_> {
+        Addresses { client: self.client, allocator: self.allocator }
     }
 
     /// Returns when what this call has written has outlived what the store promises.

@@ -106,7 +106,7 @@ impl Host {
         let reply = self
             .namespace
             .run(move || {
-                let context = Context { client: &client, gate, node: "node-1", view: None };
+                let context = Context { client: &client, gate, node: "node-1", view: None, allocator: None };
                 execute(&context, &request, pod.as_ref())
             })
             .unwrap();

@@ -7,3 +7,4 @@ mod attach;
 mod etcd;
 mod host;
 mod plugin;
+mod recorded;

@@ -1,7 +1,7 @@
 //! One writer, one key at a time: what each call answers, and which keys a list has.
 
 use super::{Backend, Check};
-use crate::{Error, Expect, KeyValue, List, Revision, Write};
+use crate::{Error, Expect, KeyValue, List, Listing, Read, Revision, Write};
 
 pub const CHECKS: &[Check] = &[
     ("several writes are made together or not at all, and many keys are read at once", together),
@@ -194,6 +194,14 @@ fn together(backend: &dyn Backend) {
     let expected: [Option<(&[u8], Revision)>; 5] =
         [Some((b"2", done[0])), Some((b"1", done[1])), None, Some((b"1", done[2])), None];
     assert_eq!(seen, expected);
+    let reads = [Read::Key("/b".into()), Read::Prefix("/".into()), Read::Key("/none".into())];
+    let read = store.read_all(&reads).unwrap();
+    assert!(read.iter().all(|listing| listing.revision == store.revision().unwrap() && !listing.more));
+    let names =
+        |listing: &Listing| listing.items.iter().map(|kv| kv.key.clone()).collect::<Vec<_>>().join(" ");
+    assert_eq!(read.iter().map(names).collect::<Vec<_>>(), ["/b", "/a /b /c", ""]);
+    assert_eq!(read[1].items, store.list_all("").unwrap().items);
+    assert_eq!(store.read_all(&[]).unwrap(), []);
     let before = store.revision().unwrap();
     let fine = Write::put("/new", b"x");
     for (write, expected) in [

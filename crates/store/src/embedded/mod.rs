@@ -23,7 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
+use crate::{Datastore, Error, KeyValue, List, Listing, Read, Result, Revision, Watch};
 use log::{Head, Write};
 pub use options::{DEFAULT_PATH, Durability, Options, Retention};
 use persist::Persist;
@@ -328,6 +328,20 @@ impl Datastore for Embedded {
     fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
         self.shared.read("get", |connection| {
             Ok(keys.iter().map(|key| log::get(connection, key)).collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
+        self.shared.read("read", |connection| {
+            let revision = log::revision(connection)?;
+            let read = |read: &Read| match read {
+                Read::Key(key) => {
+                    let items = log::get(connection, key)?.into_iter().collect();
+                    Ok(Listing { revision, items, more: false })
+                }
+                Read::Prefix(prefix) => log::list(connection, &List::prefix(prefix.as_str()), revision),
+            };
+            Ok(reads.iter().map(read).collect::<rusqlite::Result<_>>()?)
         })
     }
 

@@ -25,7 +25,7 @@ use prost::Message;
 
 pub use options::{Endpoint, Options, Pem, SETTINGS};
 
-use crate::datastore::{Expect, MOST_READS, Write};
+use crate::datastore::{Expect, MOST_READS, Read, Write};
 use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
 use messages::{
     CompactionRequest, CompactionResponse, Compare, CompareWith, DeleteRangeRequest, DeleteRangeResponse,
@@ -142,6 +142,34 @@ impl Datastore for Etcd {
             found.extend(answer.responses.into_iter().map(|op| match op.response {
                 Some(Response::Range(range)) => range.kvs.into_iter().next().and_then(key_value),
                 _ => None,
+            }));
+        }
+        Ok(found)
+    }
+
+    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
+        let mut found = Vec::with_capacity(reads.len());
+        for reads in reads.chunks(MOST_READS) {
+            let ask = |what: &Read| match what {
+                Read::Key(key) => read(key, false),
+                Read::Prefix(prefix) => RequestOp {
+                    request: Some(Request::Range(RangeRequest {
+                        key: range_start(prefix, None),
+                        range_end: range_end(prefix),
+                        ..RangeRequest::default()
+                    })),
+                },
+            };
+            let request = TxnRequest { success: reads.iter().map(ask).collect(), ..Default::default() };
+            let attempt = format!("read {} keys and lists", reads.len());
+            let answer: TxnResponse = self.must(&attempt, TXN, &request, Repeat::Harmless)?;
+            let revision = revision(&answer);
+            found.extend(answer.responses.into_iter().map(|op| {
+                let kvs = match op.response {
+                    Some(Response::Range(range)) => range.kvs,
+                    _ => Vec::new(),
+                };
+                Listing { revision, items: kvs.into_iter().filter_map(key_value).collect(), more: false }
             }));
         }
         Ok(found)

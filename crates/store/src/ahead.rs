@@ -1,0 +1,126 @@
+//! A datastore that has read ahead: what a call is going to ask is read in one request, and answered from there.
+//!
+//! Each answer is given once, so whoever asks again (because a write was refused) hears what stands in the datastore by then.
+//! Everything else, and all writes, go to the datastore itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Datastore, KeyValue, List, Listing, Read, Result, Revision, Watch, Write};
+
+/// See the module.
+pub struct Ahead {
+    store: Arc<dyn Datastore>,
+    read: Mutex<BTreeMap<Read, Listing>>,
+}
+
+impl Ahead {
+    /// Reads what is going to be asked of `store`.
+    ///
+    /// # Errors
+    /// Those of the datastore.
+    pub fn of(store: Arc<dyn Datastore>, reads: Vec<Read>) -> Result<Ahead> {
+        let found = store.read_all(&reads)?;
+        Ok(Ahead { store, read: Mutex::new(reads.into_iter().zip(found).collect()) })
+    }
+
+    fn take(&self, read: &Read) -> Option<Listing> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).remove(read)
+    }
+}
+
+impl Datastore for Ahead {
+    fn get(&self, key: &str) -> Result<Option<KeyValue>> {
+        match self.take(&Read::Key(key.to_owned())) {
+            Some(found) => Ok(found.items.into_iter().next()),
+            None => self.store.get(key),
+        }
+    }
+
+    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
+        self.store.get_all(keys)
+    }
+
+    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
+        self.store.read_all(reads)
+    }
+
+    fn list(&self, list: &List) -> Result<Listing> {
+        // Whole lists are what is read ahead; a limit that isn't reached is none.
+        let whole = list.at.is_none() && list.after.is_none();
+        let found = if whole { self.take(&Read::Prefix(list.prefix.clone())) } else { None };
+        match found {
+            Some(found) if list.limit.is_none_or(|limit| found.items.len() <= limit) => Ok(found),
+            _ => self.store.list(list),
+        }
+    }
+
+    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>> {
+        self.store.watch(prefix, after)
+    }
+
+    fn create(&self, key: &str, value: &[u8]) -> Result<Revision> {
+        self.store.create(key, value)
+    }
+
+    fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision> {
+        self.store.update(key, value, expected)
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<Revision> {
+        self.store.put(key, value)
+    }
+
+    fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
+        self.store.delete(key, expected)
+    }
+
+    fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
+        self.store.write_all(writes)
+    }
+
+    fn revision(&self) -> Result<Revision> {
+        self.store.revision()
+    }
+
+    fn compact(&self, upto: Revision) -> Result<u64> {
+        self.store.compact(upto)
+    }
+
+    fn deferred(&self) -> Option<Arc<dyn Datastore>> {
+        self.store.deferred()
+    }
+
+    fn persist(&self) -> Result<()> {
+        self.store.persist()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::embedded::{Durability, Embedded, Options};
+
+    #[test]
+    fn what_was_read_ahead_is_answered_once_and_then_the_datastore_is_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let options =
+            Options { durability: Durability::Normal, ..Options::new(directory.path().join("tortie.db")) };
+        let store: Arc<dyn Datastore> = Arc::new(Embedded::open(options).unwrap());
+        store.put("/a", b"1").unwrap();
+        store.put("/list/a", b"1").unwrap();
+        let reads = vec![Read::Key("/a".into()), Read::Key("/b".into()), Read::Prefix("/list/".into())];
+        let ahead = Ahead::of(Arc::clone(&store), reads).unwrap();
+        for key in ["/a", "/b", "/list/b"] {
+            store.put(key, b"2").unwrap();
+        }
+        let see = || {
+            let value = |key| ahead.get(key).unwrap().map(|kv| kv.value);
+            (value("/a"), value("/b"), ahead.list_all("/list/").unwrap().items.len())
+        };
+        assert_eq!(see(), (Some(b"1".to_vec()), None, 1));
+        assert_eq!(see(), (Some(b"2".to_vec()), Some(b"2".to_vec()), 2));
+    }
+}
