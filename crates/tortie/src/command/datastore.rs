@@ -15,6 +15,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tortie_api::kind::{Kind, ResourceKey};
+use tortie_store::resources::Labels;
 use tortie_store::{Datastore, keys};
 
 use crate::output::progress::Progress;
@@ -32,7 +35,10 @@ const NAMED: usize = 20;
     after_help = "Examples:
   tortie datastore export -f backup.jsonl
   tortie datastore compare -f backup.jsonl
-  tortie datastore export -c old.cfg | tortie datastore import -c new.cfg"
+  tortie datastore export -c old.cfg | tortie datastore import -c new.cfg
+
+To move a running agent to another datastore: lock, export, import into the new one, restart the agent with the
+new settings, compare the old one with the file, unlock the new one."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -53,6 +59,17 @@ enum Command {
     },
     /// Say in what a datastore and a file differ.
     Compare(Place),
+    /// Let no pod be attached or detached, as `calicoctl datastore migrate lock`; a copy is locked too.
+    Lock(Whose),
+    /// Let pods be attached and detached again.
+    Unlock(Whose),
+}
+
+#[derive(Debug, Args)]
+struct Whose {
+    /// A file with the settings of the datastore.
+    #[arg(short, long, default_value = settings::DEFAULT_FILE)]
+    config: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -110,7 +127,19 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let wanted = read(&filename)?;
             compare(&*open(&config)?, &wanted, "Compared")
         }
+        Command::Lock(Whose { config }) => set_ready(&config, false),
+        Command::Unlock(Whose { config }) => set_ready(&config, true),
     }
+}
+
+/// Agents and plugins attach and detach pods while the cluster's information says that the datastore is ready.
+fn set_ready(config: &Path, ready: bool) -> anyhow::Result<ExitCode> {
+    let client = settings::client(config)?;
+    let mut information = client.get(&ResourceKey::cluster(Kind::ClusterInformation, "default"))?;
+    information["spec"]["datastoreReady"] = json!(ready);
+    client.update(information, Labels::Replace)?;
+    println!("Datastore {}.", if ready { "unlocked" } else { "locked" });
+    Ok(ExitCode::SUCCESS)
 }
 
 fn open(config: &Path) -> anyhow::Result<Arc<dyn Datastore>> {

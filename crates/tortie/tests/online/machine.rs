@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tortie_netlink::{Namespace, OwnedNamespace};
 
+use crate::cluster::Cluster;
+
 const NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"net","type":"calico","nodename":"node1",
     "ipam":{"type":"calico-ipam"},"policy":{"type":"k8s"}}"#;
 
@@ -20,19 +22,40 @@ pub struct Machine {
     pub files: tempfile::TempDir,
     /// Variables of the agents that are started from now on.
     pub variables: Vec<(&'static str, &'static str)>,
+    /// Where the objects are, if not in a file.
+    pub cluster: Option<Cluster>,
 }
 
 impl Machine {
     pub fn new(name: &str) -> Self {
+        Self::bare(name).begin()
+    }
+
+    /// With its objects in an etcd of its own, which has these arguments.
+    pub fn on_etcd(name: &str, arguments: &[&str]) -> Self {
+        let mut machine = Self::bare(name);
+        machine.start_etcd(arguments);
+        machine.begin()
+    }
+
+    fn bare(name: &str) -> Self {
         let host = OwnedNamespace::create(&format!("tt-{}-{name}", std::process::id())).unwrap();
         let files = tempfile::tempdir().unwrap();
-        let mut machine = Self { host, pods: Vec::new(), agent: None, files, variables: Vec::new() };
-        machine.apply(
+        Self { host, pods: Vec::new(), agent: None, files, variables: Vec::new(), cluster: None }
+    }
+
+    /// From now on commands speak with it, and agents that are started.
+    pub fn start_etcd(&mut self, arguments: &[&str]) {
+        self.cluster = Some(Cluster::start(&self.host, &self.files.path().join("etcd"), arguments));
+    }
+
+    fn begin(mut self) -> Self {
+        self.apply(
             "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n---\n\
              apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
         );
-        machine.start();
-        machine
+        self.start();
+        self
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -43,6 +66,11 @@ impl Machine {
             .env("TORTIE_DATABASE", file("db"))
             .env("TORTIE_SOCKET", file("sock"))
             .env("NODENAME", "node1");
+        if let Some(cluster) = &self.cluster {
+            command
+                .env("DATASTORE_TYPE", "etcdv3")
+                .env("ETCD_ENDPOINTS", cluster.server.endpoint().to_string());
+        }
         command
     }
 
@@ -52,7 +80,11 @@ impl Machine {
 
     pub fn start(&mut self) {
         let log = std::fs::File::create(self.log()).unwrap();
-        self.agent = Some(self.command(&["agent"]).envs(self.variables.clone()).stderr(log).spawn().unwrap());
+        let mut agent = self.command(&["agent"]);
+        if let Some(cluster) = &self.cluster {
+            agent.env("ETCD_ENDPOINTS", cluster.way.endpoint.to_string());
+        }
+        self.agent = Some(agent.envs(self.variables.clone()).stderr(log).spawn().unwrap());
         self.status_when(|status| status["ready"] == true);
     }
 
@@ -108,21 +140,26 @@ impl Machine {
         address
     }
 
-    /// Calls the plugin for a pod; whether it succeeded, and what it said.
+    /// Calls the plugin for a new pod; whether it succeeded, and what it said.
     pub fn try_add(&mut self, pod: &str) -> (bool, String) {
         let inside = OwnedNamespace::create(&format!("{}-{pod}", self.host.name())).unwrap();
+        self.pods.push((pod.to_owned(), inside, String::new()));
+        self.call("ADD", pod)
+    }
+
+    /// Calls the plugin for a pod that is there; whether it succeeded, and what it said.
+    pub fn call(&self, verb: &str, pod: &str) -> (bool, String) {
         let mut command = self.command(&[]);
         command
-            .env("CNI_COMMAND", "ADD")
+            .env("CNI_COMMAND", verb)
             .env("CNI_CONTAINERID", format!("container-{pod}"))
-            .env("CNI_NETNS", inside.path())
+            .env("CNI_NETNS", self.inside(pod).label())
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", "/opt/cni/bin")
             .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}"));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(NETWORK.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        self.pods.push((pod.to_owned(), inside, String::new()));
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     }
 
@@ -143,5 +180,9 @@ impl Drop for Machine {
 
 /// Whether a connection comes about; a drop is known by the connect timing out.
 pub fn connects(from: &Namespace, to: SocketAddr) -> bool {
-    from.run(|| TcpStream::connect_timeout(&to, Duration::from_millis(700)).is_ok()).unwrap()
+    connects_within(Duration::from_millis(700), from, to)
+}
+
+pub fn connects_within(patience: Duration, from: &Namespace, to: SocketAddr) -> bool {
+    from.run(|| TcpStream::connect_timeout(&to, patience).is_ok()).unwrap()
 }

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cluster;
+mod cut;
 mod faults;
 mod machine;
+mod moves;
 mod packets;
 mod pods;
 mod settings;
