@@ -9,6 +9,7 @@
 //! ```
 
 mod connect;
+pub mod dns;
 mod grpc;
 mod messages;
 mod options;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dns;
 use crate::{Error, Result};
 
 /// A certificate or key.
@@ -110,7 +111,7 @@ impl Options {
     /// The options that [`SETTINGS`] give; `setting` looks one up. An empty value is none.
     ///
     /// # Errors
-    /// [`Error::Setting`].
+    /// [`Error::Setting`], and [`Error::Unavailable`] if the servers are looked up and nobody knows them.
     pub fn from_settings(setting: impl Fn(&str) -> Option<String>) -> Result<Options> {
         let given = |name| setting(name).filter(|value| !value.is_empty());
         let mut options = Options::new(endpoints(given("ETCD_ENDPOINTS"), given("ETCD_DISCOVERY_SRV"))?);
@@ -151,9 +152,13 @@ fn alone(name: &'static str, expected: &'static str) -> Error {
 fn endpoints(list: Option<String>, domain: Option<String>) -> Result<Vec<Endpoint>> {
     const NAME: &str = "ETCD_ENDPOINTS";
     const EXPECTED: &str = "http(s)://HOST:PORT, several separated by commas";
-    if let Some(found) = domain {
-        let expected = "ETCD_ENDPOINTS instead: servers are not looked up in the DNS yet";
-        return Err(Error::Setting { name: "ETCD_DISCOVERY_SRV", found, expected });
+    match (&list, domain) {
+        (None, Some(domain)) => return dns::discover(&domain),
+        (Some(_), Some(found)) => {
+            let expected = "nothing beside ETCD_ENDPOINTS: either says where etcd is";
+            return Err(Error::Setting { name: "ETCD_DISCOVERY_SRV", found, expected });
+        }
+        (_, None) => {}
     }
     let refused = |found: &str| Error::Setting { name: NAME, found: found.to_owned(), expected: EXPECTED };
     let list = list.ok_or_else(|| refused(""))?;
@@ -228,7 +233,10 @@ mod tests {
                 "ETCD_CA_CERT_FILE: found \"/f\"",
             ),
             (&[servers, ("ETCD_PASSWORD", "k")], "ETCD_USERNAME"),
-            (&[("ETCD_DISCOVERY_SRV", "example.org")], "ETCD_DISCOVERY_SRV: found \"example.org\""),
+            (
+                &[servers, ("ETCD_DISCOVERY_SRV", "example.org")],
+                "ETCD_DISCOVERY_SRV: found \"example.org\", expected nothing beside ETCD_ENDPOINTS",
+            ),
         ] {
             let error = from(settings).unwrap_err().to_string();
             assert!(error.starts_with(said), "{error}");

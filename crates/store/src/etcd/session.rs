@@ -18,7 +18,9 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::{self, Rest};
 use super::grpc::{Failure, Link};
-use super::messages::{AuthenticateRequest, AuthenticateResponse, Headed, ResponseHeader};
+use super::messages::{
+    AuthenticateRequest, AuthenticateResponse, Headed, RangeRequest, RangeResponse, ResponseHeader,
+};
 use super::options::Options;
 use super::trouble::{Verdict, verdict};
 use super::{tls, trouble};
@@ -26,6 +28,10 @@ use crate::{Error, Result, Revision};
 
 /// After so long without a call, and nobody who looks after it, a connection is not trusted any more.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// After so long without an answer a server that isn't the only one is asked for a sign of life, and how long for that.
+const SILENCE: Duration = Duration::from_secs(2);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Whether a call may be made twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +238,9 @@ impl Session {
         let deadline = Instant::now() + self.patience();
         let mut rest = Rest::new();
         let mut logged_in_anew = false;
+        let mut tried = 0;
         loop {
+            tried += 1;
             self.still_the_same()?;
             let before = self.known();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -248,18 +256,17 @@ impl Session {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(Error::unavailable(attempt, trouble::silence(self.patience()))),
             };
-            let left = deadline.saturating_duration_since(Instant::now());
-            let answer = timeout(left, live.link.call::<Answer>(path, request, live.token.as_deref())).await;
-            let failure = match answer {
-                Ok(Ok(answer)) => {
-                    self.note(answer.header(), before)?;
+            let failure = match self.call(&live, path, request, deadline).await {
+                Ok(answer) => {
+                    self.note(Answer::header(&answer), before)?;
                     return Ok(Some(answer));
                 }
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::Lost(trouble::silence(self.patience())),
+                Err(failure) => failure,
             };
-            // Who never answered is not waited for, but who answers that it can't is.
-            let answered = before != Known::default() || matches!(failure, Failure::Status { .. });
+            // Who never answered is not waited for, but who answers that it can't is, and the others are asked.
+            let answered = before != Known::default()
+                || matches!(failure, Failure::Status { .. })
+                || tried < self.options.endpoints.len();
             let late = Instant::now() >= deadline || !answered;
             let failure = if answered { failure } else { trouble::at_first_contact(failure, &live.link) };
             match verdict(&failure, repeat) {
@@ -282,6 +289,47 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+impl Session {
+    /// Make a call once, and wait for its answer: until `deadline`, or, if there are other servers, until this one shows no sign of
+    /// life.
+    async fn call<Answer: Message + Default>(
+        &self,
+        live: &Live,
+        path: &str,
+        request: &impl Message,
+        deadline: Instant,
+    ) -> std::result::Result<Answer, Failure> {
+        let mut call = std::pin::pin!(live.link.call::<Answer>(path, request, live.token.as_deref()));
+        let mut waited = Duration::ZERO;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_alone = self.options.endpoints.len() == 1;
+            let wait = if is_alone { left } else { left.min(SILENCE) };
+            if let Ok(answer) = timeout(wait, &mut call).await {
+                return answer;
+            }
+            waited += wait;
+            if wait == left || !self.is_alive(live).await {
+                return Err(Failure::Lost(trouble::silence(waited)));
+            }
+        }
+    }
+
+    /// Whether a server answers what it can answer by itself.
+    async fn is_alive(&self, live: &Live) -> bool {
+        let request = RangeRequest {
+            key: vec![0],
+            limit: 1,
+            serializable: true,
+            keys_only: true,
+            ..RangeRequest::default()
+        };
+        let path = "/etcdserverpb.KV/Range";
+        let answer = live.link.call::<RangeResponse>(path, &request, live.token.as_deref());
+        matches!(timeout(SIGN_OF_LIFE, answer).await, Ok(Ok(_) | Err(Failure::Status { .. })))
     }
 }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod certificates;
+mod discovery;
 mod faults;
 mod help;
 mod identity;
+mod members;
