@@ -105,11 +105,16 @@ impl<S: Spec> Shaped for Object<S> {
     const SHAPE: &'static Shape = &Shape::Struct(&Struct {
         go_name: S::KIND.name(),
         fields: &[
-            Field { name: "kind", shape: &Shape::String, always: false },
-            Field { name: "apiVersion", shape: &Shape::String, always: false },
-            Field { name: "metadata", shape: ObjectMeta::SHAPE, always: true },
-            Field { name: "spec", shape: S::SHAPE, always: true },
-            Field { name: "status", shape: <S::Status as Shaped>::SHAPE, always: prints_status::<S>() },
+            Field { name: "kind", shape: &Shape::String, always: false, pointer: false },
+            Field { name: "apiVersion", shape: &Shape::String, always: false, pointer: false },
+            Field { name: "metadata", shape: ObjectMeta::SHAPE, always: true, pointer: false },
+            Field { name: "spec", shape: S::SHAPE, always: true, pointer: false },
+            Field {
+                name: "status",
+                shape: <S::Status as Shaped>::SHAPE,
+                always: prints_status::<S>(),
+                pointer: !prints_status::<S>(),
+            },
         ],
     });
 }

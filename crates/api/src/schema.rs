@@ -77,6 +77,8 @@ pub struct Field {
     pub shape: &'static Shape,
     /// Whether Go prints it even when it is zero (no `omitempty`); see [`complete`].
     pub always: bool,
+    /// Whether it is a pointer in Go, which can be unset.
+    pub pointer: bool,
 }
 
 impl Struct {
@@ -94,6 +96,8 @@ impl Struct {
 pub trait Shaped {
     /// The shape.
     const SHAPE: &'static Shape;
+    /// Whether it is a pointer in Go.
+    const POINTER: bool = false;
 }
 
 /// Whether Go's `omitempty` leaves a value out.
@@ -152,6 +156,7 @@ impl Omit for serde_json::Value {
 }
 impl<T: Shaped> Shaped for Option<T> {
     const SHAPE: &'static Shape = T::SHAPE;
+    const POINTER: bool = true;
 }
 impl<T> Omit for Option<T> {
     fn omit(&self) -> bool {
@@ -242,6 +247,7 @@ macro_rules! go_struct {
                             name: $json,
                             shape: <$type as $crate::schema::Shaped>::SHAPE,
                             always: $crate::go_struct!(@always $($always)?),
+                            pointer: <$type as $crate::schema::Shaped>::POINTER,
                         }),*],
                     });
             }

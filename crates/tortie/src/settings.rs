@@ -10,6 +10,23 @@ use tortie_api::yaml::tree::{self, Data, Node};
 use tortie_store::open;
 use tortie_store::resources::Client;
 
+/// Fields that the file may have too, for Kubernetes; they say nothing here.
+const OTHERS: [&str; 13] = [
+    "kubeconfig",
+    "k8sAPIEndpoint",
+    "k8sKeyFile",
+    "k8sCertFile",
+    "k8sCAFile",
+    "k8sAPIToken",
+    "k8sInsecureSkipTLSVerify",
+    "k8sDisableNodePoll",
+    "k8sUsePodCIDR",
+    "kubeconfigInline",
+    "k8sClientQPS",
+    "k8sCurrentContext",
+    "calicoAPIGroup",
+];
+
 /// Where the settings are looked for if nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/calico/calicoctl.cfg";
 
@@ -54,7 +71,7 @@ pub fn client(file: &Path) -> anyhow::Result<Client> {
 /// What a file says, which need not be there if it is the default one.
 fn said(file: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     match std::fs::read_to_string(file) {
-        Ok(text) => read(&text).with_context(|| file.display().to_string()),
+        Ok(text) => read(&text).with_context(|| format!("syntax error in {}", file.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && file == Path::new(DEFAULT_FILE) => {
             Ok(BTreeMap::new())
         }
@@ -76,22 +93,39 @@ pub fn agent_socket() -> PathBuf {
 fn read(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let (documents, errors) = tree::read(text);
     if let Some(error) = errors.first() {
-        bail!("error converting YAML to JSON: {error}");
+        bail!("failed to parse config as YAML/JSON: error converting YAML to JSON: {error}");
     }
     let Some(document) = documents.first() else { return Ok(BTreeMap::new()) };
-    match (word(document, "kind"), word(document, "apiVersion")) {
-        (Some("CalicoAPIConfig"), Some("projectcalico.org/v3")) => {}
-        (kind, version) => bail!(
-            "found kind {:?}, apiVersion {:?}; expected kind CalicoAPIConfig, apiVersion projectcalico.org/v3",
-            kind.unwrap_or_default(),
-            version.unwrap_or_default()
-        ),
-    }
     let spec = field(document, "spec");
+    let unknown = unknown(document, |name| ["apiVersion", "kind", "metadata", "spec"].contains(&name))
+        .or_else(|| {
+            unknown(spec?, |name| {
+                FIELDS.iter().map(|(field, _)| field).chain(&OTHERS).any(|field| *field == name)
+            })
+        });
+    if let Some(unknown) = unknown {
+        bail!(
+            "failed to parse config as YAML/JSON: error unmarshaling JSON: while decoding JSON: json: unknown field {unknown:?}"
+        );
+    }
+    match word(document, "apiVersion").unwrap_or_default() {
+        "projectcalico.org/v3" => {}
+        version => bail!("invalid config file: unknown APIVersion '{version}'"),
+    }
+    match word(document, "kind").unwrap_or_default() {
+        "CalicoAPIConfig" => {}
+        kind => bail!("invalid config file: expected kind 'CalicoAPIConfig', got '{kind}'"),
+    }
     Ok(FIELDS
         .iter()
         .filter_map(|(name, variable)| Some(((*variable).to_owned(), word(spec?, name)?.to_owned())))
         .collect())
+}
+
+/// The first field of a map that isn't known.
+fn unknown(node: &Node, known: impl Fn(&str) -> bool) -> Option<&str> {
+    let Data::Map(entries) = &node.data else { return None };
+    entries.iter().map(|entry| entry.key.as_str()).find(|name| !known(name))
 }
 
 fn field<'node>(node: &'node Node, name: &str) -> Option<&'node Node> {
@@ -131,7 +165,22 @@ mod tests {
 
     #[test]
     fn a_file_of_another_kind_is_refused() {
-        let error = read("kind: Config\napiVersion: v1\n").unwrap_err().to_string();
-        assert!(error.starts_with("found kind \"Config\", apiVersion \"v1\""), "{error}");
+        for (text, words) in [
+            ("kind: Config\napiVersion: v1\n", "invalid config file: unknown APIVersion 'v1'"),
+            (
+                "kind: Config\napiVersion: projectcalico.org/v3\n",
+                "invalid config file: expected kind 'CalicoAPIConfig', got 'Config'",
+            ),
+            (
+                "kind: CalicoAPIConfig\napiVersion: projectcalico.org/v3\nspec: {etcdEndpoint: x}\n",
+                "failed to parse config as YAML/JSON: error unmarshaling JSON: while decoding JSON: json: unknown field \"etcdEndpoint\"",
+            ),
+            (
+                "a: b: c",
+                "failed to parse config as YAML/JSON: error converting YAML to JSON: yaml: mapping values are not allowed in this context",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err().to_string(), words);
+        }
     }
 }

@@ -438,7 +438,7 @@ fn settings_come_from_the_file_and_the_environment_wins() {
         assert_eq!(said.code, Some(1));
     }
     let missing = fixture.run(&["get", "tier", "-c", "nowhere.cfg"]);
-    assert!(missing.err.contains("open nowhere.cfg"), "{missing:?}");
+    assert!(missing.err.contains("Error reading config file: nowhere.cfg"), "{missing:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::kind::Api;
 use crate::schema::{Field, Shape, Struct};
 use crate::yaml::scalar::{Scalar, go_float};
-use crate::yaml::tree::{Data, Entry, Mark, Node};
+use crate::yaml::tree::{Data, Entry, Mark, Node, SyntaxError};
 
 /// Converts an object. Faulty parts are left out of the value.
 pub fn convert(
@@ -91,10 +91,8 @@ impl Converter {
             self.descend(field.map_or(&entry.key, |field| field.name));
             match field {
                 Some(field) if object.contains_key(field.name) => {
-                    let message = format!(
-                        "error converting YAML to JSON: yaml: line {}: key {:?} already set in map",
-                        entry.mark.line, entry.key
-                    );
+                    let twice = SyntaxError::twice(entry.mark, &entry.key);
+                    let message = format!("error converting YAML to JSON: {twice}");
                     self.fault(
                         message,
                         entry.mark,

@@ -17,6 +17,7 @@ use crate::defaults;
 use crate::fault::Fault;
 use crate::kind::Kind;
 use crate::registry;
+use crate::yaml::scalar::Scalar;
 use crate::yaml::tree::{self, Data, Mark, Node};
 
 pub use object::{Object, Places};
@@ -112,7 +113,14 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
     let subject = format!("{kind_name}({full_name})");
     let Some(kind) = Kind::of(api_version, kind_name) else {
         let version = api_version.rsplit('/').next().unwrap_or_default();
-        let message = format!("unknown resource type ({kind_name}) and/or version ({version})");
+        let message = match go_type(node, kind_name) {
+            Some(found) => {
+                format!(
+                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type []unstructured.Unstructured"
+                )
+            }
+            None => format!("unknown resource type ({kind_name}) and/or version ({version})"),
+        };
         let mark = get(node, "kind").or(get(node, "apiVersion")).map_or(node.mark, |node| node.mark);
         let fault = Fault::new(&path, message).at(mark).found(describe(node, api_version, kind_name));
         let fault = fault.expected(
@@ -138,6 +146,18 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
         }
     }
     Document { subject, object: Some(Object::new(kind, json, places)), faults }
+}
+
+/// What Calico's tools say that they found where a document is no object with a kind, nor a list of those.
+fn go_type(node: &Node, kind: &str) -> Option<&'static str> {
+    match &node.data {
+        Data::Map(_) => kind.is_empty().then_some("object"),
+        Data::List(_) => None,
+        Data::Text(_) => Some("string"),
+        Data::Plain(_, Scalar::Bool(_)) => Some("bool"),
+        Data::Plain(_, Scalar::Int(_) | Scalar::Float(_)) => Some("number"),
+        Data::Plain(..) => Some("string"),
+    }
 }
 
 fn describe(node: &Node, api_version: &str, kind: &str) -> String {

@@ -61,12 +61,35 @@ pub struct Entry {
 
 /// What makes a text no YAML, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("yaml: line {}: {message}", mark.line)]
+#[error("yaml: {message}")]
 pub struct SyntaxError {
     /// Where.
     pub mark: Mark,
-    /// What.
+    /// What, in the words of Go's library and with its line: none for the first, and where a list or a map has no end the
+    /// one before the text's last.
     pub message: String,
+}
+
+impl SyntaxError {
+    fn of(text: &str, mark: Mark, said: &str) -> SyntaxError {
+        let scanned = if mark.line > 1 { mark.line } else { 0 };
+        let (line, words) = match said {
+            "unclosed bracket '['" => (text.matches('\n').count(), "did not find expected ',' or ']'"),
+            "unclosed bracket '{'" => (text.matches('\n').count(), "did not find expected ',' or '}'"),
+            _ if said.starts_with("tabs disallowed") => {
+                (scanned, "found character that cannot start any token")
+            }
+            _ => (scanned, said),
+        };
+        let message = if line == 0 { words.to_owned() } else { format!("line {line}: {words}") };
+        SyntaxError { mark, message }
+    }
+
+    /// A key that a map has already.
+    pub fn twice(mark: Mark, key: &str) -> SyntaxError {
+        let message = format!("unmarshal errors:\n  line {}: key {key:?} already set in map", mark.line);
+        SyntaxError { mark, message }
+    }
 }
 
 /// All documents of a text that hold something, and what is wrong with it.
@@ -78,10 +101,10 @@ pub fn read(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
     for next in Parser::new_from_str_with_options(text, Options::default()) {
         let taken = match next {
             Ok((event, span)) => builder.take(event, span),
-            Err(error) => Err(SyntaxError {
-                mark: Mark { line: error.marker().line(), column: error.marker().col() + 1 },
-                message: error.info(),
-            }),
+            Err(error) => {
+                let mark = Mark { line: error.marker().line(), column: error.marker().col() + 1 };
+                Err(SyntaxError::of(text, mark, &error.info()))
+            }
         };
         if let Err(error) = taken {
             builder.errors.push(error);
@@ -136,10 +159,7 @@ impl MapSoFar {
             Some(known) if known.merged && !entry.merged => *known = entry,
             Some(_) if entry.merged => {}
             Some(_) => {
-                return Err(SyntaxError {
-                    mark: entry.mark,
-                    message: format!("key {:?} already set in map", entry.key),
-                });
+                return Err(SyntaxError::twice(entry.mark, &entry.key));
             }
         }
         Ok(())
@@ -329,7 +349,7 @@ mod tests {
     fn a_key_set_twice_is_an_error_with_its_place() {
         let (_, errors) = read("a: 1\nb: 2\na: 3\n");
         assert_eq!(errors.len(), 1);
-        assert_eq!(errors[0].to_string(), "yaml: line 3: key \"a\" already set in map");
+        assert_eq!(errors[0].to_string(), "yaml: unmarshal errors:\n  line 3: key \"a\" already set in map");
         assert_eq!(errors[0].mark.column, 1);
     }
 

@@ -48,8 +48,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn convert(arguments: &Arguments) -> Result<String, String> {
     let Arguments { filename, output, ignore_validation } = arguments;
     let write = match output.as_str() {
-        "yaml" | "yml" => output::to_yaml,
-        "json" => output::to_json,
+        "yaml" | "yml" => output::to_yaml_list,
+        "json" => output::to_json_list,
         other => return Err(format!("unrecognized output format '{other}'")),
     };
     let mut converted = Vec::new();

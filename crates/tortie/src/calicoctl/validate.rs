@@ -23,8 +23,11 @@ fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let items = objects::items(common, None)?;
     let mut outcome = Outcome::of(&items);
     for mut item in items {
-        let placed = objects::place(&mut item, common.namespace.as_deref());
-        match placed.map_err(objects::Refusal::from).and_then(|()| objects::validated(&item)) {
+        if let Err(message) = objects::place(&mut item, common.namespace.as_deref()) {
+            outcome.misplaced(message);
+            continue;
+        }
+        match objects::validated(&item) {
             Ok(object) => outcome.done(&object),
             Err(refusal) => outcome.failed(refusal),
         }

@@ -10,6 +10,7 @@ use tortie_api::duration;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_store::resources::{COMPATIBLE_VERSION, Client};
 
+use crate::objects::{self, Failure};
 use crate::settings;
 
 /// The arguments of `calicoctl version`.
@@ -33,18 +34,18 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match show(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.print(),
     }
 }
 
-fn show(arguments: &Arguments) -> Result<(), String> {
+fn show(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { config, poll, client, cluster } = arguments;
     let pause = match poll.as_str() {
         "" => None,
-        text => Some(parse(text).ok_or_else(|| format!("invalid poll duration specified: {text}"))?),
+        text => Some(
+            parse(text)
+                .ok_or_else(|| Failure::Command(format!("invalid poll duration specified: {text}")))?,
+        ),
     };
     if !cluster {
         println!("Client Version:    {COMPATIBLE_VERSION}");
@@ -53,7 +54,8 @@ fn show(arguments: &Arguments) -> Result<(), String> {
     if *client {
         return Ok(());
     }
-    let store = settings::client(config).map_err(|error| format!("{error:#}"))?;
+    objects::require_file(config)?;
+    let store = settings::client(config).map_err(|error| Failure::Command(format!("{error:#}")))?;
     let mut shown = [String::new(), String::new()];
     loop {
         let found = look(&store);
@@ -64,7 +66,9 @@ fn show(arguments: &Arguments) -> Result<(), String> {
                 }
             }
         }
-        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return found.map(drop) };
+        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else {
+            return found.map(drop).map_err(Failure::Command);
+        };
         shown = found.unwrap_or_else(|message| {
             eprintln!("{message}");
             Default::default()

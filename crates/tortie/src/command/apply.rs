@@ -26,8 +26,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
+    let store = common.store.open()?;
     let items = objects::items(common, None)?;
-    let client = common.store.open_to_write()?;
+    let client = store.client_to_write()?;
     Ok(objects::for_each(common, &client, items, false, apply))
 }
 

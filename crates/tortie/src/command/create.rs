@@ -31,8 +31,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn outcome(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { common, skip_exists } = arguments;
+    let store = common.store.open()?;
     let items = objects::items(common, None)?;
-    let client = common.store.open_to_write()?;
+    let client = store.client_to_write()?;
     Ok(objects::for_each(common, &client, items, false, |client, item| create(client, item, *skip_exists)))
 }
 

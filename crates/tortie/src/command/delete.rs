@@ -32,8 +32,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn outcome(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { named, common, skip_not_exists } = arguments;
+    let store = common.store.open()?;
     let items = objects::items(common, Some(named))?;
-    let client = common.store.open()?;
+    let client = store.client()?;
     Ok(objects::for_each(common, &client, items, false, |client, item| match delete(client, item) {
         Err(Error::Missing { .. }) if *skip_not_exists => Ok(item.json.clone()),
         outcome => Ok(outcome?),

@@ -46,9 +46,14 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { named, common, output, all_namespaces, export } = arguments;
     let with_namespace = *all_namespaces || common.namespace.as_ref().is_some_and(|name| !name.is_empty());
     let format = Format::parse(output, with_namespace).map_err(Failure::Command)?;
-    let items =
-        objects::items(common, Some(named)).map_err(|failure| failure.during("failed to get resources"))?;
-    let client = common.store.open()?;
+    let during = |failure: Failure| failure.during("failed to get resources");
+    let store = common.store.open().map_err(during)?;
+    let items = match objects::items(common, Some(named)) {
+        Ok(items) => items,
+        Err(Failure::Nothing) => Vec::new(),
+        Err(failure) => return Err(during(failure)),
+    };
+    let client = store.client()?;
     let (mut shown, mut unreadable) = (Vec::new(), Vec::new());
     let outcome = objects::for_each(common, &client, items, *all_namespaces, |client, item| {
         if *all_namespaces && !item.id().name.is_empty() {

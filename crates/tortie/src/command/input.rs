@@ -51,14 +51,20 @@ fn collect(directory: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> anyho
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if path.is_dir() {
+        // A link to a directory isn't followed: what Kubernetes mounts would be found twice.
+        if entry.file_type().with_context(context)?.is_dir() {
             if recursive {
                 collect(&path, recursive, files)?;
             }
-        } else if matches!(extension, Some("yaml" | "yml" | "json")) {
+        } else if is_manifest(&path) && !path.is_dir() {
             files.push(path);
         }
     }
     Ok(())
+}
+
+/// Whether a file's name ends as those of YAML and JSON do, in any case of the letters.
+fn is_manifest(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending))
 }

@@ -53,13 +53,13 @@ fn label(arguments: Arguments) -> Result<String, Failure> {
         Some(pair) => pair,
         None => return Err(Failure::Command(format!("invalid label {label}"))),
     };
-    let failed = |error: String| Failure::Command(format!("failed to get {kind} {name}, error {error}"));
-    let mut item = match objects::named(kind, name, namespace.as_deref()) {
-        Ok(item) => item,
-        Err(Failure::Command(message)) => return Err(failed(message)),
-        Err(other) => return Err(other),
+    let failed = |failure| match failure {
+        Failure::Command(error) => Failure::Command(format!("failed to get {kind} {name}, error {error}")),
+        other => other,
     };
-    let client = store.open()?;
+    let store = store.open().map_err(failed)?;
+    let mut item = objects::named(kind, name, namespace.as_deref()).map_err(failed)?;
+    let client = store.client()?;
     let missing = || Failure::Command(format!("{kind} {name} not found"));
     objects::place(&mut item, namespace.as_deref()).map_err(|_| missing())?;
     let mut object = client.get(&item.id()).map_err(|error| {

@@ -52,8 +52,9 @@ fn patch(arguments: Arguments) -> Result<&'static str, Failure> {
     let [kind, name] = &object[..] else {
         return Err(Failure::Command(format!("accepts 2 arg(s), received {}", object.len())));
     };
+    let store = store.open()?;
     let mut item = objects::named(kind, name, namespace.as_deref())?;
-    let client = store.open()?;
+    let client = store.client()?;
     let hit = |message: String| Failure::Command(format!("hit error: {message}"));
     objects::place(&mut item, namespace.as_deref()).map_err(hit)?;
     change(&client, &item, &patch).map_err(|message| match message.strip_prefix(UNREADABLE) {

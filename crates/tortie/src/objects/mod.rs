@@ -4,7 +4,8 @@
 //! -f FILE|DIR|-  or  KIND NAME... -> Item -> namespace -> Client -> Outcome -> message, exit status
 //! ```
 //! Messages are calicoctl's, its stand-alone form: success on standard output, faults on standard error without a prefix,
-//! exit status 1. Behind a fault of a file stand ours, with file, line, column and field.
+//! exit status 1. Behind a fault of a file stand ours, with file, line, column and field; where the program is called as calicoctl,
+//! on a terminal only.
 
 mod files;
 mod kinds;
@@ -28,7 +29,7 @@ use crate::output::progress::Progress;
 
 pub use kinds::short_names;
 pub use outcome::{Failure, Outcome, Refusal, Style, Verb};
-pub use store::Store;
+pub use store::{Store, require_file};
 
 /// Arguments of all commands on objects.
 #[derive(Debug, Args)]
@@ -166,8 +167,11 @@ pub fn for_each(
     let mut progress = Progress::new("objects", total);
     for (count, mut item) in items.into_iter().enumerate() {
         progress.done(count);
-        let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
-        match placed.map_err(Refusal::from).and_then(|()| action(client, &item)) {
+        if let Err(message) = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces) {
+            outcome.misplaced(message);
+            continue;
+        }
+        match action(client, &item) {
             Ok(object) => outcome.done(&object),
             Err(refusal) => {
                 let is_lost = refusal.is_lost;

@@ -1,5 +1,6 @@
 //! What came of a command on objects, in calicoctl's words.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use tortie_store::Error;
 use tortie_store::resources::Client;
 
 use super::Item;
+use crate::calicoctl;
 
 /// A command's verb, as messages have it.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct Verb {
 pub enum Style {
     /// All faults in one summary: `apply` and `create`.
     Summary,
-    /// The last fault: `replace`.
+    /// The last fault, and all that were tried as done: `replace` and no other command of calicoctl's.
     Last,
     /// A line each: `delete`.
     Lines,
@@ -40,6 +42,8 @@ pub struct Outcome {
     /// The kind's name, if there is only one.
     single_kind: Option<&'static str>,
     done: usize,
+    /// How many had no place: a namespace that they must not have, or two.
+    misplaced: usize,
     /// What of what came back isn't enforced yet, in order.
     warnings: Vec<String>,
     /// What failed, in order.
@@ -121,6 +125,7 @@ impl Outcome {
             total: items.len(),
             single_kind,
             done: 0,
+            misplaced: 0,
             warnings: Vec::new(),
             errors: Vec::new(),
             places: Vec::new(),
@@ -139,10 +144,18 @@ impl Outcome {
         self.warnings.extend(warning(object));
     }
 
+    /// One wasn't tried, since its namespace is wrong.
+    pub fn misplaced(&mut self, message: String) {
+        self.misplaced += 1;
+        self.failed(Refusal::from(message));
+    }
+
     /// One failed.
     pub fn failed(&mut self, refusal: Refusal) {
         self.errors.push(refusal.message);
-        self.places.extend(refusal.places);
+        if tells_more() {
+            self.places.extend(refusal.places);
+        }
     }
 
     /// Print what was done; what was not is the error.
@@ -160,7 +173,7 @@ impl Outcome {
                 self.done, self.total
             );
         }
-        if !matches!(present, "delete" | "validate") {
+        if !matches!(present, "delete" | "validate") && tells_more() {
             self.warnings.iter().for_each(|warning| eprintln!("{warning}"));
         }
         let (done, failed) = (self.done, self.errors.len());
@@ -185,7 +198,10 @@ impl Outcome {
             Style::Last => self.errors.last().cloned().unwrap_or_default(),
             Style::Summary | Style::Lines => format!("[{}]", self.errors.join(" ")),
         };
-        if style == Style::Summary && done == 0 {
+        // To calicoctl a replacement that the datastore refuses counts as handled; only one that can't be placed doesn't.
+        let counts_all = style == Style::Last && calicoctl::called();
+        let handled = if counts_all { self.total - self.misplaced } else { done };
+        if handled == 0 && (counts_all || style == Style::Summary) {
             let what = match (self.total, self.single_kind) {
                 (1, Some(kind)) => format!("'{kind}' resource"),
                 (_, Some(kind)) => format!("any '{kind}' resources"),
@@ -193,12 +209,18 @@ impl Outcome {
             };
             return Err(Failure::Command(format!("failed to {present} {what}: {errors}{places}")));
         }
-        // calicoctl counts so: it says so only if more was done than failed.
-        if done > failed {
-            println!("Partial success: {past} the first {done} out of {}{of_kind} resources:", self.total);
+        // calicoctl counts so: it says so only if more was done than failed, and of a replacement always.
+        if done > failed || counts_all {
+            println!("Partial success: {past} the first {handled} out of {}{of_kind} resources:", self.total);
         }
         Err(Failure::Command(format!("hit error: {errors}{places}")))
     }
+}
+
+/// Whether more is told than Calico's words: where in a file a fault is, and what isn't enforced. Scripts written for calicoctl get
+/// its words alone.
+pub fn tells_more() -> bool {
+    !calicoctl::called() || std::io::stderr().is_terminal()
 }
 
 /// What of an object that was stored isn't enforced yet, in the words of `tortie status`.
@@ -218,7 +240,9 @@ impl Failure {
     /// The same, with words before what went wrong; they don't belong before faults of files, which have their own.
     pub fn during(self, words: &str) -> Failure {
         match self {
-            Failure::Command(message) => Failure::Command(format!("{words}: {message}")),
+            Failure::Command(message) | Failure::Empty(message) => {
+                Failure::Command(format!("{words}: {message}"))
+            }
             other => other,
         }
     }
@@ -240,7 +264,7 @@ impl Failure {
                     }
                     message => eprintln!("failed to execute command: {}", message.unwrap_or_default()),
                 }
-                for fault in faults.iter().filter(|fault| fault.line > 0) {
+                for fault in faults.iter().filter(|fault| fault.line > 0 && tells_more()) {
                     eprintln!("  {name}:{fault}");
                 }
             }

@@ -1,6 +1,6 @@
 //! How a command reaches the datastore, and in which words it says that it can't.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
@@ -25,19 +25,59 @@ pub struct Store {
     pub allow_version_mismatch: bool,
 }
 
-impl Store {
-    /// Opens the datastore.
+/// A datastore that was opened, or why it could not be, which is told when it is needed.
+pub struct Opened(Result<Client, String>);
+
+impl Opened {
+    /// The datastore.
     ///
     /// # Errors
-    /// A [`Failure`] in calicoctl's words, also if the program was called as calicoctl and the cluster is of another
-    /// version of Calico's, which `--allow-version-mismatch` overrides.
-    pub fn open(&self) -> Result<Client, Failure> {
-        let client = self.connect().map_err(|message| {
-            let message = format!("Failed to create Calico API client: {message}");
-            // calicoctl prints this one on standard output.
-            if calicoctl::called() { Failure::Printed(message) } else { Failure::Command(message) }
-        })?;
-        self.checked(client)
+    /// Why it can't be opened.
+    pub fn client(self) -> Result<Client, Failure> {
+        self.0.map_err(|message| printed(format!("Failed to create Calico API client: {message}")))
+    }
+
+    /// The same to write, and makes what an empty one has to have. That this fails fails nothing: the write tells.
+    ///
+    /// # Errors
+    /// As [`Opened::client`].
+    pub fn client_to_write(self) -> Result<Client, Failure> {
+        let client = self.client()?;
+        if let Err(error) = client.ensure_initialized() {
+            tracing::info!(%error, "unable to initialize the datastore");
+        }
+        Ok(client)
+    }
+}
+
+/// Refuses a file with settings that isn't there, unless nobody asked for it.
+///
+/// # Errors
+/// In calicoctl's words.
+pub fn require_file(config: &Path) -> Result<(), Failure> {
+    match config == Path::new(settings::DEFAULT_FILE) || config.exists() {
+        true => Ok(()),
+        false => Err(printed(format!("Error reading config file: {}", config.display()))),
+    }
+}
+
+/// What calicoctl prints on standard output.
+fn printed(message: String) -> Failure {
+    if calicoctl::called() { Failure::Printed(message) } else { Failure::Command(message) }
+}
+
+impl Store {
+    /// Opens the datastore, as a command's first deed: of a cluster of another version not even files are read.
+    ///
+    /// # Errors
+    /// A [`Failure`] in calicoctl's words: the file with the settings isn't there; or the program was called as calicoctl and the
+    /// cluster is of another version of Calico's, which `--allow-version-mismatch` overrides.
+    pub fn open(&self) -> Result<Opened, Failure> {
+        require_file(&self.config)?;
+        match self.connect() {
+            Ok(client) => Ok(Opened(Ok(self.checked(client)?))),
+            Err(message) => Ok(Opened(Err(message))),
+        }
     }
 
     /// The same for commands that are not about objects: what went wrong has no words before it, and is an error.
@@ -45,20 +85,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_plainly(&self) -> Result<Client, Failure> {
+        require_file(&self.config)?;
         self.checked(self.connect().map_err(Failure::Command)?)
-    }
-
-    /// Opens the datastore to write, and makes what an empty one has to have. That this fails fails nothing: the write
-    /// tells.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_to_write(&self) -> Result<Client, Failure> {
-        let client = self.open()?;
-        if let Err(error) = client.ensure_initialized() {
-            tracing::info!(%error, "unable to initialize the datastore");
-        }
-        Ok(client)
     }
 
     /// Opens it, whatever version the cluster has.

@@ -102,6 +102,7 @@ fn write_array(out: &mut String, count: usize, depth: usize, mut element: impl F
 pub fn to_yaml(shown: &[Shown]) -> String {
     match shown {
         [one] => yaml::to_string(&one.value()),
+        [] => yaml::to_string(&Value::Null),
         all => yaml::to_string(&all.iter().map(Shown::value).collect()),
     }
 }
@@ -117,6 +118,30 @@ pub fn to_json(shown: &[Shown]) -> String {
     }
     out.push('\n');
     out
+}
+
+/// As YAML: one by itself, several as Kubernetes' list of anything.
+pub fn to_yaml_list(shown: &[Shown]) -> String {
+    match shown {
+        [_] => to_yaml(shown),
+        all => yaml::to_string(&json!({
+            "kind": "List", "apiVersion": "v1", "metadata": {}, "items": all.iter().map(Shown::value).collect::<Vec<_>>(),
+        })),
+    }
+}
+
+/// The same as JSON, indented.
+pub fn to_json_list(shown: &[Shown]) -> String {
+    match shown {
+        [_] => to_json(shown),
+        all => {
+            let mut out =
+                "{\n  \"kind\": \"List\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {},\n  \"items\": "
+                    .to_owned();
+            write_array(&mut out, all.len(), 1, |out, at| all[at].write_json(out, 2));
+            out + "\n}\n"
+        }
+    }
 }
 
 /// A format of `-o`.

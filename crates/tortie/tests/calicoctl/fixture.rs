@@ -5,11 +5,43 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use tortie_store::embedded::{Durability, Embedded, Options};
+use std::sync::Arc;
 
-/// A directory with a database, the program's link, and files.
+use tortie_store::Datastore;
+use tortie_store::embedded::{Durability, Embedded, Options};
+use tortie_store::etcd::server::{Server, Start};
+use tortie_store::etcd::{self, Etcd};
+
+/// Which store a test is on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum On {
+    Embedded,
+    Etcd,
+}
+
+/// Makes of each function `fn(On)` two tests.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod embedded {
+            $(#[test]
+            fn $name() {
+                super::$name(crate::fixture::On::Embedded);
+            })*
+        }
+        mod etcd {
+            $(#[test]
+            fn $name() {
+                super::$name(crate::fixture::On::Etcd);
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// A directory with a database or an etcd, the program's link, and files.
 pub struct Fixture {
     directory: tempfile::TempDir,
+    server: Option<Server>,
 }
 
 /// What a command said, and how it ended.
@@ -31,10 +63,13 @@ pub fn failed(out: &str, err: &str) -> Said {
 }
 
 impl Fixture {
-    pub fn new() -> Fixture {
+    pub fn on(on: On) -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tortie"), directory.path().join("calicoctl")).unwrap();
-        Fixture { directory }
+        let server = (on == On::Etcd).then(|| {
+            Server::start(Start { directory: directory.path().join("etcd"), ..Start::default() }).unwrap()
+        });
+        Fixture { directory, server }
     }
 
     pub fn path(&self) -> &Path {
@@ -42,10 +77,13 @@ impl Fixture {
     }
 
     /// The datastore that the commands use.
-    pub fn store(&self) -> Embedded {
+    pub fn store(&self) -> Arc<dyn Datastore> {
+        if let Some(server) = &self.server {
+            return Arc::new(Etcd::open(etcd::Options::new(vec![server.endpoint()])).unwrap());
+        }
         let options =
             Options { durability: Durability::Normal, ..Options::new(self.path().join("tortie.db")) };
-        Embedded::open(options).unwrap()
+        Arc::new(Embedded::open(options).unwrap())
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -57,6 +95,9 @@ impl Fixture {
             .env_remove("CNI_COMMAND")
             .env("TORTIE_DATABASE", self.path().join("tortie.db"))
             .env("TORTIE_DATABASE_SYNC", "normal");
+        if let Some(server) = &self.server {
+            command.env("ETCD_ENDPOINTS", server.endpoint().to_string());
+        }
         command
     }
 

@@ -3,13 +3,12 @@
 use std::process::Stdio;
 
 use tortie_api::kind::{Kind, ResourceKey};
-use tortie_store::{Datastore as _, keys};
+use tortie_store::keys;
 
-use crate::fixture::{Fixture, failed, mk_pool, ok};
+use crate::fixture::{Fixture, On, failed, mk_pool, ok};
 
-#[test]
-fn what_is_wrong_with_a_command_line_is_said_in_cobras_words() {
-    let fixture = Fixture::new();
+fn what_is_wrong_with_a_command_line_is_said_in_cobras_words(on: On) {
+    let fixture = Fixture::on(on);
     for (arguments, err) in [
         (&["-m"][..], "unknown shorthand flag: 'm' in -m\n"),
         (&["--unknown-flag"], "unknown flag: --unknown-flag\n"),
@@ -39,9 +38,8 @@ fn what_is_wrong_with_a_command_line_is_said_in_cobras_words() {
     }
 }
 
-#[test]
-fn flags_stand_anywhere_in_any_form_and_the_last_one_counts() {
-    let fixture = Fixture::new();
+fn flags_stand_anywhere_in_any_form_and_the_last_one_counts(on: On) {
+    let fixture = Fixture::on(on);
     fixture.must(&["apply", "-f", "-"], &mk_pool("a", "10.0.0.0/16"));
     let expected = fixture.run(&["get", "ippool", "a", "-o", "wide"]);
     assert_eq!(expected.code, Some(0));
@@ -59,9 +57,8 @@ fn flags_stand_anywhere_in_any_form_and_the_last_one_counts() {
     }
 }
 
-#[test]
-fn help_is_no_failure() {
-    let fixture = Fixture::new();
+fn help_is_no_failure(on: On) {
+    let fixture = Fixture::on(on);
     for arguments in [&[][..], &["-h"], &["--help"], &["get", "-h"], &["help"], &["patch", "--help"]] {
         let said = fixture.run(arguments);
         assert_eq!((said.err.as_str(), said.code), ("", Some(0)), "{arguments:?}");
@@ -69,9 +66,8 @@ fn help_is_no_failure() {
     }
 }
 
-#[test]
-fn versions_are_shown_and_a_cluster_of_another_one_is_refused() {
-    let fixture = Fixture::new();
+fn versions_are_shown_and_a_cluster_of_another_one_is_refused(on: On) {
+    let fixture = Fixture::on(on);
     let client = fixture.run(&["version", "--client"]);
     let git = format!("Git commit:        tortie-{}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(client, ok(&format!("Client Version:    v3.33.0\n{git}")));
@@ -93,15 +89,14 @@ fn versions_are_shown_and_a_cluster_of_another_one_is_refused() {
     let store = fixture.store();
     let value = String::from_utf8(store.get(&key).unwrap().unwrap().value).unwrap();
     store.put(&key, value.replace("v3.33.0", "v3.20.1-0.dev").as_bytes()).unwrap();
-    let mismatch = "Version mismatch.\nClient Version:   v3.33.0\nCluster Version:  3.20.1\nUse --allow-version-mismatch to override.\n\n";
+    let mismatch = "failed to get resources: Version mismatch.\nClient Version:   v3.33.0\nCluster Version:  3.20.1\nUse --allow-version-mismatch to override.\n\n";
     assert_eq!(fixture.run(&["get", "ippool"]), failed("", mismatch));
     assert_eq!(fixture.run(&["--allow-version-mismatch", "get", "ippool"]).code, Some(0));
     assert_eq!(fixture.run(&["version"]).code, Some(0));
 }
 
-#[test]
-fn a_datastore_that_cannot_be_opened_is_told_of_on_standard_output() {
-    let fixture = Fixture::new();
+fn a_datastore_that_cannot_be_opened_is_told_of_on_standard_output(on: On) {
+    let fixture = Fixture::on(on);
     let mut command = fixture.command(&["get", "ippool"]);
     command.env("DATASTORE_TYPE", "floppy");
     let output = command.output().unwrap();
@@ -111,9 +106,8 @@ fn a_datastore_that_cannot_be_opened_is_told_of_on_standard_output() {
     assert!(output.stderr.is_empty());
 }
 
-#[test]
-fn a_reader_that_goes_ends_the_command_without_a_word() {
-    let fixture = Fixture::new();
+fn a_reader_that_goes_ends_the_command_without_a_word(on: On) {
+    let fixture = Fixture::on(on);
     for arguments in [&["get", "tier", "-o", "yaml"][..], &["ipam", "show"], &["version", "--client"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -123,4 +117,8 @@ fn a_reader_that_goes_ends_the_command_without_a_word() {
             (Some(141), String::new())
         );
     }
+}
+
+crate::fixture::on_both! {
+    what_is_wrong_with_a_command_line_is_said_in_cobras_words, flags_stand_anywhere_in_any_form_and_the_last_one_counts, help_is_no_failure, versions_are_shown_and_a_cluster_of_another_one_is_refused, a_datastore_that_cannot_be_opened_is_told_of_on_standard_output, a_reader_that_goes_ends_the_command_without_a_word
 }

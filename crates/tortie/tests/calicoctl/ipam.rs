@@ -9,16 +9,16 @@ use tortie_ipam::{AutoAssign, HandleId, Now, Pool, Reservations, View};
 use tortie_store::resources::Client;
 use tortie_store::{ipam, keys};
 
-use crate::fixture::{Fixture, failed, mk_pool, ok};
+use crate::fixture::{Fixture, On, failed, mk_pool, ok};
 
 const NOW: Now = Now(1_800_000_000_000_000_000);
 
 /// One pool, and `count` addresses that `node-a` has, each under a handle of its own.
-fn with_addresses(count: u32, block_size: u8, cidr: &str) -> (Fixture, Client) {
-    let fixture = Fixture::new();
+fn with_addresses(on: On, count: u32, block_size: u8, cidr: &str) -> (Fixture, Client) {
+    let fixture = Fixture::on(on);
     let pool = mk_pool("shop", cidr) + &format!("  blockSize: {block_size}\n");
     fixture.must(&["apply", "-f", "-"], &pool);
-    let client = Client::new(Arc::new(fixture.store()));
+    let client = Client::new(fixture.store());
     for number in 0..count {
         give(&client, &format!("k8s-pod-network.c{number}"), 1, number);
     }
@@ -50,9 +50,8 @@ fn mk_endpoint(name: &str, address: &str) -> String {
     )
 }
 
-#[test]
-fn pools_and_blocks_are_shown_with_calicoctls_figures() {
-    let (fixture, _) = with_addresses(3, 28, "10.10.0.0/24");
+fn pools_and_blocks_are_shown_with_calicoctls_figures(on: On) {
+    let (fixture, _) = with_addresses(on, 3, 28, "10.10.0.0/24");
     let head = "\
 +----------+----------------+-----------+------------+--------------+-----------+-------------+
 | GROUPING | CIDR           | IPS TOTAL | IPS IN USE | IPS RESERVED | IPS FREE  | IPS COOLING |
@@ -77,9 +76,8 @@ fn pools_and_blocks_are_shown_with_calicoctls_figures() {
     assert!(reserved.contains(" 16 |    3 (19%) |      4 (25%) |  12 (75%) |"), "{reserved}");
 }
 
-#[test]
-fn an_address_is_shown_with_its_user_and_released() {
-    let (fixture, client) = with_addresses(1, 28, "10.10.0.0/24");
+fn an_address_is_shown_with_its_user_and_released(on: On) {
+    let (fixture, client) = with_addresses(on, 1, 28, "10.10.0.0/24");
     assert_eq!(
         fixture.run(&["ipam", "show", "--ip", "10.10.0.160"]),
         ok(
@@ -97,9 +95,8 @@ fn an_address_is_shown_with_its_user_and_released() {
     assert_eq!(client.store().get(&keys::ipam_handle("k8s-pod-network.c0")).unwrap(), None);
 }
 
-#[test]
-fn settings_are_shown_and_changed() {
-    let (fixture, client) = with_addresses(0, 28, "10.10.0.0/24");
+fn settings_are_shown_and_changed(on: On) {
+    let (fixture, client) = with_addresses(on, 0, 28, "10.10.0.0/24");
     let table = "\
 +------------------------------+-----------------------------------+
 | PROPERTY                     | VALUE                             |
@@ -140,9 +137,8 @@ fn settings_are_shown_and_changed() {
     );
 }
 
-#[test]
-fn a_check_finds_what_is_leaked_and_the_report_releases_it() {
-    let (fixture, client) = with_addresses(3, 28, "10.10.0.0/24");
+fn a_check_finds_what_is_leaked_and_the_report_releases_it(on: On) {
+    let (fixture, client) = with_addresses(on, 3, 28, "10.10.0.0/24");
     let endpoints = mk_endpoint("web", "10.10.0.160")
         + &mk_endpoint("odd", "10.10.0.9")
         + &mk_endpoint("far", "10.77.0.1");
@@ -250,9 +246,8 @@ Check complete; found 5 problems.
     );
 }
 
-#[test]
-fn five_thousand_addresses_are_checked_and_shown_as_borrowed() {
-    let (fixture, client) = with_addresses(0, 26, "10.10.0.0/16");
+fn five_thousand_addresses_are_checked_and_shown_as_borrowed(on: On) {
+    let (fixture, client) = with_addresses(on, 0, 26, "10.10.0.0/16");
     for number in 0..5 {
         give(&client, &format!("h{number}"), 1_000, number);
     }
@@ -275,9 +270,8 @@ fn five_thousand_addresses_are_checked_and_shown_as_borrowed() {
     assert!(rows[0].contains("| node-b      | pod  | shop/p"), "{}", rows[0]);
 }
 
-#[test]
-fn a_pool_is_split_while_the_cluster_is_locked_and_its_blocks_stay() {
-    let (fixture, client) = with_addresses(2, 28, "10.10.0.0/24");
+fn a_pool_is_split_while_the_cluster_is_locked_and_its_blocks_stay(on: On) {
+    let (fixture, client) = with_addresses(on, 2, 28, "10.10.0.0/24");
     for (arguments, err) in [
         (&["--name", "shop"][..], "accepts 1 arg(s), received 0\n"),
         (&["2"], "no name or CIDR provided. Provide a name or CIDR to denote the IP pool to split\n"),
@@ -329,9 +323,8 @@ fn a_pool_is_split_while_the_cluster_is_locked_and_its_blocks_stay() {
     assert_eq!(fixture.run(&["datastore", "migrate", "unlock"]), ok("Datastore unlocked.\n"));
 }
 
-#[test]
-fn a_cluster_is_exported_for_calicos_import_once_it_is_locked() {
-    let (fixture, _) = with_addresses(1, 28, "10.10.0.0/24");
+fn a_cluster_is_exported_for_calicos_import_once_it_is_locked(on: On) {
+    let (fixture, _) = with_addresses(on, 1, 28, "10.10.0.0/24");
     let unlocked = "datastore is not locked. Run the `calicoctl datastore migrate lock` command in order to begin migration\n";
     assert_eq!(fixture.run(&["datastore", "migrate", "export"]), failed("", unlocked));
     fixture.must(&["datastore", "migrate", "lock"], "");
@@ -361,11 +354,13 @@ fn a_cluster_is_exported_for_calicos_import_once_it_is_locked() {
     assert_eq!(addresses["blocks"][0]["Value"]["affinity"], "host:worker-1");
     assert_eq!(addresses["blocks"][0]["Value"]["attributes"][0]["secondary"]["node"], "worker-1");
     assert_eq!(addresses["handles"][0]["Key"], "/calico/ipam/v2/handle/k8s-pod-network.c0");
-    assert_eq!(
-        fixture.run(&["datastore", "migrate", "import", "-f", "x"]),
-        failed(
-            "",
-            "invalid datastore type: embedded to import to for datastore migration. Datastore type must be kubernetes\n"
-        )
+    let kind = if on == On::Etcd { "etcdv3" } else { "embedded" };
+    let refused = format!(
+        "invalid datastore type: {kind} to import to for datastore migration. Datastore type must be kubernetes\n"
     );
+    assert_eq!(fixture.run(&["datastore", "migrate", "import", "-f", "x"]), failed("", &refused));
+}
+
+crate::fixture::on_both! {
+    pools_and_blocks_are_shown_with_calicoctls_figures, an_address_is_shown_with_its_user_and_released, settings_are_shown_and_changed, a_check_finds_what_is_leaked_and_the_report_releases_it, five_thousand_addresses_are_checked_and_shown_as_borrowed, a_pool_is_split_while_the_cluster_is_locked_and_its_blocks_stay, a_cluster_is_exported_for_calicos_import_once_it_is_locked
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::fixture::{Fixture, failed, mk_pool};
+use crate::fixture::{Fixture, On, failed, mk_pool};
 
 /// The names of the files in an archive.
 fn names(archive: &std::path::Path) -> Vec<String> {
@@ -11,9 +11,8 @@ fn names(archive: &std::path::Path) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn a_node_whose_agent_does_not_answer_does_not_run() {
-    let fixture = Fixture::new();
+fn a_node_whose_agent_does_not_answer_does_not_run(on: On) {
+    let fixture = Fixture::on(on);
     let mut command = fixture.command(&["node", "status"]);
     let output = command.env("TORTIE_SOCKET", fixture.path().join("none.sock")).output().unwrap();
     assert_eq!(
@@ -23,9 +22,8 @@ fn a_node_whose_agent_does_not_answer_does_not_run() {
     assert!(output.stdout.is_empty());
 }
 
-#[test]
-fn the_system_is_checked_line_by_line() {
-    let fixture = Fixture::new();
+fn the_system_is_checked_line_by_line(on: On) {
+    let fixture = Fixture::on(on);
     let all = "CONFIG_NF_TABLES=y\nCONFIG_NF_CONNTRACK=y\nCONFIG_NF_CT_NETLINK=m\nCONFIG_NETFILTER_NETLINK=y\nCONFIG_NETFILTER_NETLINK_LOG=y\nCONFIG_NFT_CT=y\nCONFIG_VETH=y\n";
     fixture.file("config", all);
     let said = fixture.run(&["node", "checksystem", "-f", "config"]);
@@ -41,9 +39,8 @@ fn the_system_is_checked_line_by_line() {
     assert_eq!(said, crate::fixture::ok(&expected));
 }
 
-#[test]
-fn run_shows_the_agents_command_or_names_its_service() {
-    let fixture = Fixture::new();
+fn run_shows_the_agents_command_or_names_its_service(on: On) {
+    let fixture = Fixture::on(on);
     let dry = fixture.run(&[
         "node",
         "run",
@@ -70,9 +67,8 @@ fn run_shows_the_agents_command_or_names_its_service() {
     }
 }
 
-#[test]
-fn diagnostics_of_the_node_are_packed_and_what_is_missing_is_said() {
-    let fixture = Fixture::new();
+fn diagnostics_of_the_node_are_packed_and_what_is_missing_is_said(on: On) {
+    let fixture = Fixture::on(on);
     fixture.file("logs/deep/agent.log", "started\n");
     let mut command = fixture.command(&["node", "diags", "--log-dir=logs"]);
     let output = command
@@ -103,9 +99,8 @@ fn diagnostics_of_the_node_are_packed_and_what_is_missing_is_said() {
     );
 }
 
-#[test]
-fn diagnostics_of_the_cluster_hold_its_objects_and_addresses() {
-    let fixture = Fixture::new();
+fn diagnostics_of_the_cluster_hold_its_objects_and_addresses(on: On) {
+    let fixture = Fixture::on(on);
     fixture.must(&["apply", "-f", "-"], &mk_pool("a", "10.0.0.0/16"));
     let mut command = fixture.command(&["cluster", "diags", "--max-logs=3"]);
     let output = command.env("TMPDIR", fixture.path()).output().unwrap();
@@ -127,13 +122,16 @@ fn diagnostics_of_the_cluster_hold_its_objects_and_addresses() {
     assert!(String::from_utf8(pools.stdout).unwrap().contains("cidr: 10.0.0.0/16\n"));
 }
 
-#[test]
-fn shells_get_what_they_need_to_complete_commands() {
-    let fixture = Fixture::new();
+fn shells_get_what_they_need_to_complete_commands(on: On) {
+    let fixture = Fixture::on(on);
     for (shell, word) in
         [("bash", "_calicoctl"), ("zsh", "#compdef calicoctl"), ("fish", "complete -c calicoctl")]
     {
         let script = fixture.must(&["completion", shell], "");
         assert!(script.contains(word) && script.contains("show-blocks"), "{shell}");
     }
+}
+
+crate::fixture::on_both! {
+    a_node_whose_agent_does_not_answer_does_not_run, the_system_is_checked_line_by_line, run_shows_the_agents_command_or_names_its_service, diagnostics_of_the_node_are_packed_and_what_is_missing_is_said, diagnostics_of_the_cluster_hold_its_objects_and_addresses, shells_get_what_they_need_to_complete_commands
 }

@@ -1,18 +1,15 @@
 //! `patch`, `label`, `validate` and `convert`; the commands that tortie has too are tested under its own name.
 
-use tortie_store::Datastore as _;
+use crate::fixture::{Fixture, On, Said, failed, mk_pool, ok};
 
-use crate::fixture::{Fixture, Said, failed, mk_pool, ok};
-
-fn stocked() -> Fixture {
-    let fixture = Fixture::new();
+fn stocked(on: On) -> Fixture {
+    let fixture = Fixture::on(on);
     fixture.must(&["apply", "-f", "-"], &mk_pool("a", "10.0.0.0/16"));
     fixture
 }
 
-#[test]
-fn a_patch_changes_the_fields_that_it_names() {
-    let fixture = stocked();
+fn a_patch_changes_the_fields_that_it_names(on: On) {
+    let fixture = stocked(on);
     let patch = |text: &str| fixture.run(&["patch", "ippool", "a", "--patch", text]);
     let done = ok("Successfully patched 1 'IPPool' resource\n");
     assert_eq!(patch(r#"{"spec": {"disabled": true, "nodeSelector": "rack == 'b'"}}"#), done);
@@ -32,9 +29,8 @@ fn a_patch_changes_the_fields_that_it_names() {
     }
 }
 
-#[test]
-fn a_patch_that_cannot_be_is_refused_and_changes_nothing() {
-    let fixture = stocked();
+fn a_patch_that_cannot_be_is_refused_and_changes_nothing(on: On) {
+    let fixture = stocked(on);
     let before = fixture.run(&["get", "ippool", "a", "-o", "yaml"]);
     for (name, patch, err) in [
         ("a", "spec: {}", "hit error: permorming strategic merge patch: invalid JSON document\n"),
@@ -72,9 +68,8 @@ fn a_patch_that_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(fixture.run(&["get", "ippool", "a", "-o", "yaml"]), before);
 }
 
-#[test]
-fn labels_are_set_changed_only_if_asked_and_removed() {
-    let fixture = stocked();
+fn labels_are_set_changed_only_if_asked_and_removed(on: On) {
+    let fixture = stocked(on);
     for (words, expected) in [
         (&["a", "rack=b12"][..], ok("Successfully set label rack on ippool a\n")),
         (&["a", "rack=b12"], ok("Successfully updated label rack on ippool a\n")),
@@ -105,9 +100,8 @@ fn labels_are_set_changed_only_if_asked_and_removed() {
     );
 }
 
-#[test]
-fn validate_says_what_apply_would_and_needs_no_datastore() {
-    let fixture = Fixture::new();
+fn validate_says_what_apply_would_and_needs_no_datastore(on: On) {
+    let fixture = Fixture::on(on);
     let validate = |text: &str| {
         let said = fixture.pipe(&["validate", "-f", "-"], text);
         assert!(!fixture.path().join("tortie.db").exists(), "no datastore was opened");
@@ -127,9 +121,8 @@ fn validate_says_what_apply_would_and_needs_no_datastore() {
     assert_eq!(fixture.run(&["validate", "-f", "nowhere"]).code, Some(1));
 }
 
-#[test]
-fn policies_of_kubernetes_become_objects_that_can_be_applied() {
-    let fixture = Fixture::new();
+fn policies_of_kubernetes_become_objects_that_can_be_applied(on: On) {
+    let fixture = Fixture::on(on);
     let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: shop}\nspec:\n  podSelector: {matchLabels: {role: db}}\n  policyTypes: [Ingress]\n";
     let yaml = fixture.must(&["convert", "-f", "-"], policy);
     assert_eq!(
@@ -145,18 +138,36 @@ fn policies_of_kubernetes_become_objects_that_can_be_applied() {
         fixture.pipe(&["convert", "-f", "-"], &mk_pool("a", "10.0.0.0/16")),
         failed("", "failed to execute command: conversion for the resource type 'IPPool' is not supported\n")
     );
+    // Several, also those of a list, become Kubernetes' list of anything, which is taken as a list of policies.
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}---\n{policy}",
+        policy.replace('\n', "\n  ").trim_end().to_owned() + "\n"
+    );
+    let yaml = fixture.must(
+        &["convert", "-f", "-"],
+        &list.replace("name: deny, namespace: shop}\n  spec", "name: other, namespace: shop}\n  spec"),
+    );
+    assert!(
+        yaml.starts_with("apiVersion: v1\nitems:\n- apiVersion: projectcalico.org/v3\n")
+            && yaml.ends_with("kind: List\nmetadata: {}\n"),
+        "{yaml}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&fixture.must(&["convert", "-o", "json", "-f", "-"], &list)).unwrap();
+    assert_eq!((json["kind"].as_str(), json["items"].as_array().unwrap().len()), (Some("List"), 2));
     assert_eq!(
         fixture.run(&["convert", "-f", "-", "-o", "xml"]),
         failed("", "unrecognized output format 'xml'\n")
     );
 }
 
-#[test]
-fn the_clusters_own_record_can_be_read_only() {
-    let fixture = Fixture::new();
+fn the_clusters_own_record_can_be_read_only(on: On) {
+    let fixture = Fixture::on(on);
     let information =
         "apiVersion: projectcalico.org/v3\nkind: ClusterInformation\nmetadata: {name: default}\nspec: {}\n";
-    let replace = |err: &str| assert_eq!(fixture.pipe(&["replace", "-f", "-"], information), failed("", err));
+    let tried = "Partial success: replaced the first 1 out of 1 'ClusterInformation' resources:\n";
+    let replace =
+        |err: &str| assert_eq!(fixture.pipe(&["replace", "-f", "-"], information), failed(tried, err));
     // There is none as long as nothing was written.
     assert_eq!(
         fixture.run(&["get", "clusterinfo", "default"]),
@@ -182,9 +193,8 @@ fn the_clusters_own_record_can_be_read_only() {
     }
 }
 
-#[test]
-fn policies_that_old_releases_renamed_get_their_own_names_back() {
-    let fixture = Fixture::new();
+fn policies_that_old_releases_renamed_get_their_own_names_back(on: On) {
+    let fixture = Fixture::on(on);
     let policy = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\nspec: {order: 7}\n";
     fixture.must(&["apply", "-f", "-"], policy);
     let store = fixture.store();
@@ -197,4 +207,8 @@ fn policies_that_old_releases_renamed_get_their_own_names_back() {
     assert_eq!(names, [format!("{key}web")]);
     assert_eq!(fixture.json(&["get", "np", "web", "-n", "shop"])["spec"]["order"], 7);
     assert_eq!(fixture.run(migrate), ok("Policy name migration complete, migrated 0 policies.\n"));
+}
+
+crate::fixture::on_both! {
+    a_patch_changes_the_fields_that_it_names, a_patch_that_cannot_be_is_refused_and_changes_nothing, labels_are_set_changed_only_if_asked_and_removed, validate_says_what_apply_would_and_needs_no_datastore, policies_of_kubernetes_become_objects_that_can_be_applied, the_clusters_own_record_can_be_read_only, policies_that_old_releases_renamed_get_their_own_names_back
 }

@@ -1,6 +1,6 @@
 //! Objects that are refused, with the words that users' scripts look for, and nothing of them in the store.
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, On};
 
 /// What an object is, and what is said of it.
 struct Row(&'static str, &'static str, &'static str, &'static str);
@@ -144,9 +144,8 @@ const ROWS: [Row; 29] = [
     ),
 ];
 
-#[test]
-fn what_is_wrong_is_refused_in_calicos_words_and_not_stored() {
-    let fixture = Fixture::new();
+fn what_is_wrong_is_refused_in_calicos_words_and_not_stored(on: On) {
+    let fixture = Fixture::on(on);
     for Row(kind, name, spec, words) in ROWS {
         let object = format!(
             "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
@@ -168,4 +167,8 @@ fn what_is_wrong_is_refused_in_calicos_words_and_not_stored() {
             .any(|item| item["metadata"]["name"] == name && name != "projectcalico-default-allow");
         assert!(!found, "{object}");
     }
+}
+
+crate::fixture::on_both! {
+    what_is_wrong_is_refused_in_calicos_words_and_not_stored
 }
