@@ -11,6 +11,7 @@ mod calc;
 mod cni;
 mod figures;
 mod flat;
+mod ipam;
 mod node;
 mod objects;
 mod rounds;
@@ -43,6 +44,8 @@ enum Subject {
     Apply(apply::Arguments),
     /// ADD and DEL of the CNI plugin.
     Cni(cni::Arguments),
+    /// Addresses a second, on both datastores.
+    Ipam(ipam::Arguments),
     /// The agent: starts, memory, idle processor time.
     Agent(agent::Arguments),
     /// All of them, each as it is by default, in processes of their own.
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Subject::Flat(arguments) => flat::run(&arguments),
         Subject::Apply(arguments) => apply::run(&arguments),
         Subject::Cni(arguments) => cni::run(&arguments),
+        Subject::Ipam(arguments) => ipam::run(&arguments),
         Subject::Agent(arguments) => agent::run(&arguments),
         Subject::All => all(),
     }
@@ -64,7 +68,7 @@ fn main() -> anyhow::Result<()> {
 fn all() -> anyhow::Result<()> {
     let program = std::env::current_exe()?;
     let mut failed = Vec::new();
-    for subject in ["flat", "apply", "cni", "agent", "calc"] {
+    for subject in ["flat", "apply", "cni", "ipam", "agent", "calc"] {
         if !Command::new(&program).arg(subject).status()?.success() {
             failed.push(subject);
         }
