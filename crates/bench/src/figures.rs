@@ -16,6 +16,11 @@ pub fn quantile(name: &str, samples: &[f64], share: f64) -> f64 {
     value
 }
 
+/// The median of the samples.
+pub fn middle(samples: &[f64]) -> f64 {
+    estimate(samples, 0.5).0
+}
+
 /// Prints what has no spread: a size, a count.
 pub fn exact(name: &str, value: f64) {
     println!("{name}={}", show(value));

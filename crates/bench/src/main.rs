@@ -8,10 +8,10 @@
 mod agent;
 mod apply;
 mod calc;
+mod calicoctl;
 mod cni;
 mod figures;
 mod flat;
-mod ipam;
 mod node;
 mod objects;
 mod rounds;
@@ -42,10 +42,10 @@ enum Subject {
     Flat(flat::Arguments),
     /// From the create of a policy until packets are judged by it.
     Apply(apply::Arguments),
+    /// calicoctl on a thousand policies, on etcd and embedded.
+    Calicoctl(calicoctl::Arguments),
     /// ADD and DEL of the CNI plugin.
     Cni(cni::Arguments),
-    /// Addresses a second, on both datastores.
-    Ipam(ipam::Arguments),
     /// The agent: starts, memory, idle processor time.
     Agent(agent::Arguments),
     /// All of them, each as it is by default, in processes of their own.
@@ -57,8 +57,8 @@ fn main() -> anyhow::Result<()> {
         Subject::Calc(arguments) => calc::run(&arguments),
         Subject::Flat(arguments) => flat::run(&arguments),
         Subject::Apply(arguments) => apply::run(&arguments),
+        Subject::Calicoctl(arguments) => calicoctl::run(&arguments),
         Subject::Cni(arguments) => cni::run(&arguments),
-        Subject::Ipam(arguments) => ipam::run(&arguments),
         Subject::Agent(arguments) => agent::run(&arguments),
         Subject::All => all(),
     }
@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
 fn all() -> anyhow::Result<()> {
     let program = std::env::current_exe()?;
     let mut failed = Vec::new();
-    for subject in ["flat", "apply", "cni", "ipam", "agent", "calc"] {
+    for subject in ["flat", "apply", "calicoctl", "cni", "agent", "calc"] {
         if !Command::new(&program).arg(subject).status()?.success() {
             failed.push(subject);
         }

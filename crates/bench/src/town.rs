@@ -151,9 +151,14 @@ fn policy(name: &str, mut spec: Value) -> (ResourceKey, Value) {
 
 /// So many policies: policy i selects endpoint i mod 100 and has five rules, three with source selectors, two with nets.
 pub fn standing(count: usize) -> Vec<(ResourceKey, Value)> {
+    (0..count).map(standing_policy).collect()
+}
+
+/// One of these.
+pub fn standing_policy(number: usize) -> (ResourceKey, Value) {
     // No two rules of an endpoint are the same, or they would be one entry of its table.
-    let rule = |number: usize, place: usize| {
-        let (endpoint, turn) = (number % ENDPOINTS, number / ENDPOINTS);
+    let (endpoint, turn) = (number % ENDPOINTS, number / ENDPOINTS);
+    let rule = |place: usize| {
         let source = match place {
             0..=2 => json!({"selector": format!("app == '{}'", (endpoint + turn * 3 + place) % APPS)}),
             _ => {
@@ -165,12 +170,10 @@ pub fn standing(count: usize) -> Vec<(ResourceKey, Value)> {
         let port = 8000 + turn % 20;
         json!({"action": "Allow", "protocol": "TCP", "source": source, "destination": {"ports": [port]}})
     };
-    let spec = |number: usize| {
-        let ingress: Vec<Value> = (0..5).map(|place| rule(number, place)).collect();
-        let selector = format!("name == 'e{}'", number % ENDPOINTS);
-        json!({"order": 100, "selector": selector, "types": ["Ingress"], "ingress": ingress})
-    };
-    (0..count).map(|number| policy(&format!("standing-{number:05}"), spec(number))).collect()
+    let ingress: Vec<Value> = (0..5).map(rule).collect();
+    let selector = format!("name == 'e{endpoint}'");
+    let spec = json!({"order": 100, "selector": selector, "types": ["Ingress"], "ingress": ingress});
+    policy(&format!("standing-{number:05}"), spec)
 }
 
 /// So many endpoints of other nodes.

@@ -89,6 +89,9 @@ pub enum Error {
         /// The datastore's words, and what to try.
         cause: String,
     },
+    /// What was asked for can't be done together with what waits in a [`crate::Batch`]. Do it one by one.
+    #[error("what waits to be written together has to be written first")]
+    Together,
     /// A setting has a value that means nothing.
     #[error("{name}: found {found:?}, expected {expected}")]
     Setting {

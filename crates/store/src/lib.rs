@@ -10,6 +10,7 @@
 //! ```
 
 pub mod ahead;
+mod batch;
 pub mod conformance;
 mod datastore;
 pub mod embedded;
@@ -22,6 +23,7 @@ pub mod open;
 pub mod resources;
 pub mod sync;
 
+pub use batch::Batch;
 pub use datastore::{
     Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Read, Revision, Watch, Write,
 };

@@ -6,6 +6,7 @@ mod calicoctl;
 mod command;
 mod objects;
 mod output;
+mod packed;
 mod settings;
 
 use std::io::{IsTerminal as _, Read as _};
@@ -78,15 +79,20 @@ fn main() -> ExitCode {
 /// Ends the process quietly, as the signal does in other programs, when whoever reads its output is gone, as in
 /// `tortie get ... | head`. The signal itself stays ignored: a datastore's closed connection must not end anything.
 fn end_with_the_reader() {
-    const KILLED_BY_SIGPIPE: i32 = 128 + 13;
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
         if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
-            std::process::exit(KILLED_BY_SIGPIPE);
+            reader_is_gone();
         }
         told(panic);
     }));
+}
+
+/// Ends the process as the signal would.
+fn reader_is_gone() -> ! {
+    const KILLED_BY_SIGPIPE: i32 = 128 + 13;
+    std::process::exit(KILLED_BY_SIGPIPE);
 }
 
 /// The name that this process was called by.

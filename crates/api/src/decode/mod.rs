@@ -64,25 +64,28 @@ impl Decoded {
 
 /// Reads a text of any number of YAML documents, or JSON.
 pub fn decode(text: &str) -> Decoded {
-    let (nodes, errors) = tree::read(text);
-    let mut decoded = Decoded::default();
-    for error in errors {
+    let mut documents = Vec::new();
+    let faults = each(text, |document| documents.push(document));
+    Decoded { documents, faults }
+}
+
+/// The same, one object after the other; returns what makes the text no YAML. What is to be had of a document's tree
+/// is had before the next is read: there may be thousands.
+pub fn each(text: &str, mut document: impl FnMut(Document)) -> Vec<Fault> {
+    let errors = tree::each(text, |node| collect(&node, String::new(), None, &mut document));
+    let fault = |error: tree::SyntaxError| {
         let line = text.lines().nth(error.mark.line.saturating_sub(1)).unwrap_or_default().trim();
         let fault = Fault::new("", format!("error converting YAML to JSON: {error}")).at(error.mark);
-        decoded.faults.push(fault.found(format!("{line:?}")).expected("YAML"));
-    }
-    // A document's tree goes when its objects are made: there may be thousands.
-    for node in nodes {
-        collect(&node, String::new(), None, &mut decoded.documents);
-    }
-    decoded
+        fault.found(format!("{line:?}")).expected("YAML")
+    };
+    errors.into_iter().map(fault).collect()
 }
 
 /// Opens lists (`kind: List`, `kind: TierList` or a bare list) and decodes the objects in them.
-fn collect(node: &Node, path: String, inherited: Option<(&str, &str)>, documents: &mut Vec<Document>) {
+fn collect(node: &Node, path: String, inherited: Option<(&str, &str)>, found: &mut impl FnMut(Document)) {
     if let Data::List(items) = &node.data {
         for (at, item) in items.iter().enumerate() {
-            collect(item, format!("{path}[{at}]"), inherited, documents);
+            collect(item, format!("{path}[{at}]"), inherited, found);
         }
         return;
     }
@@ -96,11 +99,11 @@ fn collect(node: &Node, path: String, inherited: Option<(&str, &str)>, documents
     {
         let inherited = (!item_kind.is_empty()).then_some((api_version, item_kind));
         for (at, item) in items.iter().enumerate() {
-            collect(item, format!("{path}items[{at}]."), inherited, documents);
+            collect(item, format!("{path}items[{at}]."), inherited, found);
         }
         return;
     }
-    documents.push(document(node, path, api_version, kind));
+    found(document(node, path, api_version, kind));
 }
 
 fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Document {

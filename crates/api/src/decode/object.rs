@@ -1,6 +1,6 @@
 //! A decoded object: its kind, its JSON in normal form, and where each field stands in the file.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use serde_json::Value;
 
@@ -66,20 +66,27 @@ impl Object {
 }
 
 /// Where each field of an object stands, by its path.
+///
+/// Of a path only the hash is kept: a file may hold thousands of objects, and none of them is likely to be wrong.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// What stands before the object's own paths: `items[3].` in a list.
     pub prefix: String,
-    marks: HashMap<String, Mark>,
+    marks: Vec<(u64, Mark)>,
 }
 
 impl Places {
     pub(super) fn new(prefix: String) -> Self {
-        Self { prefix, marks: HashMap::new() }
+        Self { prefix, marks: Vec::new() }
     }
 
     pub(super) fn insert(&mut self, path: &str, mark: Mark) {
-        self.marks.insert(path.to_owned(), mark);
+        self.marks.push((hash(path), mark));
+    }
+
+    fn at(&self, path: &str) -> Option<Mark> {
+        let hash = hash(path);
+        self.marks.iter().rev().find(|(known, _)| *known == hash).map(|(_, mark)| *mark)
     }
 
     /// The faults with the places of their fields in the file.
@@ -96,13 +103,17 @@ impl Places {
     pub fn find(&self, path: &str) -> Mark {
         let mut path = path;
         loop {
-            if let Some(mark) = self.marks.get(path) {
-                return *mark;
+            if let Some(mark) = self.at(path) {
+                return mark;
             }
             match path.rfind(['.', '[']) {
                 Some(at) => path = &path[..at],
-                None => return self.marks.get("").copied().unwrap_or_default(),
+                None => return self.at("").unwrap_or_default(),
             }
         }
     }
+}
+
+fn hash(path: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(path)
 }

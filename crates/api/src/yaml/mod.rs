@@ -9,4 +9,4 @@ pub mod scalar;
 pub mod tree;
 mod write;
 
-pub use write::to_string;
+pub use write::{to_string, write_at};

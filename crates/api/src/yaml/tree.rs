@@ -97,6 +97,13 @@ impl SyntaxError {
 /// An error of syntax ends the reading: what went before is there, what comes after isn't. A key
 /// that is set twice is an error too, but the reading goes on with its first value.
 pub fn read(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
+    let mut documents = Vec::new();
+    let errors = each(text, |document| documents.push(document));
+    (documents, errors)
+}
+
+/// The same, one document after the other: there may be thousands.
+pub fn each(text: &str, mut document: impl FnMut(Node)) -> Vec<SyntaxError> {
     let mut builder = Builder::default();
     for next in Parser::new_from_str_with_options(text, Options::default()) {
         let taken = match next {
@@ -106,12 +113,13 @@ pub fn read(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
                 Err(SyntaxError::of(text, mark, &error.info()))
             }
         };
+        builder.documents.drain(..).for_each(&mut document);
         if let Err(error) = taken {
             builder.errors.push(error);
             break;
         }
     }
-    (builder.documents, builder.errors)
+    builder.errors
 }
 
 #[derive(Default)]

@@ -13,15 +13,20 @@ use super::scalar::{self, Scalar};
 /// The value as one YAML document, without `---`, with a newline at its end.
 pub fn to_string(value: &Value) -> String {
     let mut out = String::new();
+    write_at(&mut out, value, 0);
+    out
+}
+
+/// The same as part of something larger: the writer stands in this column.
+pub fn write_at(out: &mut String, value: &Value, column: usize) {
     match value {
-        Value::Array(items) if !items.is_empty() => list(&mut out, items, 0),
-        Value::Object(object) if !object.is_empty() => map(&mut out, object, 0),
+        Value::Array(items) if !items.is_empty() => list(out, items, column),
+        Value::Object(object) if !object.is_empty() => map(out, object, column),
         other => {
-            scalar_or_empty(&mut out, other, 0);
+            scalar_or_empty(out, other, column);
             out.push('\n');
         }
     }
-    out
 }
 
 fn indent(out: &mut String, columns: usize) {
@@ -64,14 +69,7 @@ fn list(out: &mut String, items: &[Value], column: usize) {
             indent(out, column);
         }
         out.push_str("- ");
-        match item {
-            Value::Array(inner) if !inner.is_empty() => list(out, inner, column + 2),
-            Value::Object(inner) if !inner.is_empty() => map(out, inner, column + 2),
-            other => {
-                scalar_or_empty(out, other, column + 2);
-                out.push('\n');
-            }
-        }
+        write_at(out, item, column + 2);
     }
 }
 

@@ -1,6 +1,8 @@
-//! An allocator that knows how much is allocated: the only unsafe code of the benchmarks.
+//! An allocator that knows how much is allocated, and what a process took: the only unsafe code of the benchmarks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io;
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static CURRENT: AtomicUsize = AtomicUsize::new(0);
@@ -57,4 +59,21 @@ pub fn peak() -> usize {
 /// Begins a new peak.
 pub fn forget_peak() {
     PEAK.store(allocated(), Ordering::Relaxed);
+}
+
+/// Waits for a process; returns whether it succeeded, and the most memory that it had resident, in bytes.
+///
+/// # Errors
+/// The kernel's.
+pub fn wait(child: Child) -> io::Result<(bool, u64)> {
+    let mut status = 0;
+    // SAFETY: all zeros is a value of this struct of numbers.
+    let mut usage: nix::libc::rusage = unsafe { std::mem::zeroed() };
+    let id = i32::try_from(child.id()).map_err(io::Error::other)?;
+    // SAFETY: both pointers are to values that live until the call returns. The child is ours, and nobody else waits.
+    let waited = unsafe { nix::libc::wait4(id, &mut status, 0, &mut usage) };
+    if waited != id {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((status == 0, u64::try_from(usage.ru_maxrss).unwrap_or_default() << 10))
 }

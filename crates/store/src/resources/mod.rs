@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_api::meta::{Object, Spec};
 
-use crate::{Datastore, Error, Result, Revision, json, keys};
+use crate::{Datastore, Error, Listing, Result, Revision, json, keys};
 
 pub use initial::{COMPATIBLE_VERSION, DEFAULT_ALLOW_PROFILE, default_allow_profile};
 pub use metadata::Labels;
@@ -37,6 +37,15 @@ pub struct Objects {
     /// The objects, sorted by namespace and name.
     pub items: Vec<Value>,
     /// What is stored there but is no object, an [`Error::Unreadable`] each; the others are not held up by it.
+    pub unreadable: Vec<Error>,
+}
+
+/// What else is known of objects that were told one after the other.
+#[derive(Debug)]
+pub struct Found {
+    /// As in [`Objects`].
+    pub revision: Revision,
+    /// As in [`Objects`].
     pub unreadable: Vec<Error>,
 }
 
@@ -88,6 +97,16 @@ impl Client {
         }
     }
 
+    /// The keys that a write of this object looks at first, for a [`crate::Batch`].
+    pub fn keys_of(id: &ResourceKey, object: &Value) -> Vec<String> {
+        let mut keys = vec![keys::resource(id)];
+        if metadata::is_tiered(id.kind) {
+            let tier = object.pointer("/spec/tier").and_then(Value::as_str).unwrap_or(rules::DEFAULT_TIER);
+            keys.push(keys::resource(&ResourceKey::cluster(Kind::Tier, tier)));
+        }
+        keys
+    }
+
     /// The object with this identity.
     ///
     /// # Errors
@@ -105,26 +124,36 @@ impl Client {
     /// # Errors
     /// Those of the datastore.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Objects> {
+        let mut items = Vec::new();
+        let Found { revision, unreadable } = self.each(kind, namespace, |object| items.push(object))?;
+        Ok(Objects { revision, items, unreadable })
+    }
+
+    /// The same, one after the other: the trees of thousands take ten times what is stored.
+    ///
+    /// # Errors
+    /// Those of the datastore.
+    pub fn each(&self, kind: Kind, namespace: Option<&str>, mut item: impl FnMut(Value)) -> Result<Found> {
         let prefix = match namespace {
             Some(namespace) => keys::namespace_prefix(kind, namespace),
             None => keys::kind_prefix(kind),
         };
-        let listing = self.store.list_all(&prefix)?;
-        let (mut items, mut unreadable) = (Vec::with_capacity(listing.items.len()), Vec::new());
+        let Listing { revision, items, .. } = self.store.list_all(&prefix)?;
+        let mut unreadable = Vec::new();
         if kind == Kind::Profile {
-            items.push(default_allow_profile());
+            item(default_allow_profile());
         }
-        for kv in &listing.items {
+        for kv in items {
             // A key of another shape under the kind's prefix is nobody's object.
             if let Some(id) = keys::parse_resource(&kv.key) {
                 let object = read(&id, &kv.value, kv.revision);
                 match object.and_then(|object| addresses::shown(self, &id, object)) {
-                    Ok(object) => items.push(object),
+                    Ok(object) => item(object),
                     Err(error) => unreadable.push(error),
                 }
             }
         }
-        Ok(Objects { revision: listing.revision, items, unreadable })
+        Ok(Found { revision, unreadable })
     }
 
     /// Create an object and return it as it is stored, with its resource version. Of the metadata, name, namespace,
@@ -174,7 +203,8 @@ impl Client {
     }
 
     /// Replace an object that exists. Its uid and creation time stay, whatever `object` says. If `object` has a resource
-    /// version, it must be the stored one; if not, the last writer wins.
+    /// version, it must be the stored one; if not, the last writer wins,
+    /// and what would change nothing isn't written.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::Invalid`].
@@ -203,6 +233,10 @@ impl Client {
             rules::on_update(&id, &old, &object)?;
             addresses::check(&id, &object)?;
             let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
+            if given.is_none() && value == kv.value {
+                // Whoever watches has nothing to do.
+                return self.written(&id, old);
+            }
             match self.store.update(&key, &value, kv.revision) {
                 Ok(revision) => return self.written(&id, read(&id, &value, revision)?),
                 Err(Error::Conflict { found, .. }) if given.is_some() || attempts >= ATTEMPTS => {

@@ -11,7 +11,8 @@ use super::metadata::is_tiered;
 use super::{Client, DEFAULT_ALLOW_PROFILE, initial};
 use crate::{Error, InvalidField, Result, keys};
 
-const DEFAULT_TIER: &str = "default";
+/// The tier of a policy that names none.
+pub const DEFAULT_TIER: &str = "default";
 const BUILT_IN_TIERS: [&str; 3] = [DEFAULT_TIER, "kube-admin", "kube-baseline"];
 
 /// Whether an object of this name may be created.

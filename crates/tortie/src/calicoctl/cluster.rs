@@ -9,6 +9,7 @@ use tortie_api::kind::Kind;
 use super::bundle::Bundle;
 use crate::objects::{self, Failure, Store};
 use crate::output::{self, Shown};
+use crate::packed::Packed;
 
 const ARCHIVE: &str = "calico-diagnostics.tar.gz";
 
@@ -75,8 +76,15 @@ fn collect(diags: &Diags) -> Result<(), Failure> {
                 for error in &found.unreadable {
                     println!("{error}");
                 }
-                let shown = Shown::List { kind, revision: found.revision, items: found.items };
-                bundle.write(&format!("{}.yaml", kind.plural()), output::to_yaml(&[shown]).as_bytes());
+                let shown = Shown::List {
+                    kind,
+                    revision: found.revision,
+                    items: found.items.into_iter().map(Packed::from).collect(),
+                };
+                bundle.write(
+                    &format!("{}.yaml", kind.plural()),
+                    output::to_text(output::write_yaml, &[shown]).as_bytes(),
+                );
             }
             Err(error) => println!("Failed to list {}: {error}", kind.plural()),
         }

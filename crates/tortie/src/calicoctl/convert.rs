@@ -47,9 +47,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn convert(arguments: &Arguments) -> Result<String, String> {
     let Arguments { filename, output, ignore_validation } = arguments;
-    let write = match output.as_str() {
-        "yaml" | "yml" => output::to_yaml_list,
-        "json" => output::to_json_list,
+    let writer: output::Writer = match output.as_str() {
+        "yaml" | "yml" => output::write_yaml_list,
+        "json" => output::write_json_list,
         other => return Err(format!("unrecognized output format '{other}'")),
     };
     let mut converted = Vec::new();
@@ -65,7 +65,7 @@ fn convert(arguments: &Arguments) -> Result<String, String> {
         }
         converted.push(Shown::Object { kind, object: json });
     }
-    Ok(write(&converted))
+    Ok(output::to_text(writer, &converted))
 }
 
 fn read(path: &Path) -> Result<Vec<Object>, String> {

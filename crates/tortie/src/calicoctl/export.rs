@@ -13,6 +13,7 @@ use tortie_store::resources::Client;
 use crate::command::ipam::is_locked;
 use crate::objects::{Failure, Store};
 use crate::output::{self, Shown};
+use crate::packed::Packed;
 
 /// The kinds that are exported. What names nodes comes after them, policies after tiers.
 const KINDS: [Kind; 17] = [
@@ -70,14 +71,18 @@ fn export(client: &Client) -> Result<String, String> {
             }
             rename(kind, object, &mut names)?;
         }
-        let shown = Shown::List { kind, revision: objects.revision, items: objects.items };
-        out += &output::to_yaml(&[shown]);
+        let shown = Shown::List {
+            kind,
+            revision: objects.revision,
+            items: objects.items.into_iter().map(Packed::from).collect(),
+        };
+        out += &output::to_text(output::write_yaml, &[shown]);
         out += "---\n";
     }
     let id = ResourceKey::cluster(Kind::ClusterInformation, "default");
     let object = client.get(&id).map_err(|error| error.to_string())?;
     out += "===\n";
-    out += &output::to_json(&[Shown::Object { kind: id.kind, object }]);
+    out += &output::to_text(output::write_json, &[Shown::Object { kind: id.kind, object }]);
     out += "===\n";
     let addresses = addresses(client, &names).map_err(|error| error.to_string())?;
     let text = serde_json::to_string_pretty(&addresses).map_err(|error| error.to_string())?;

@@ -22,14 +22,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let items = objects::items(common, None)?;
     let mut outcome = Outcome::of(&items);
-    for mut item in items {
-        if let Err(message) = objects::place(&mut item, common.namespace.as_deref()) {
-            outcome.misplaced(message);
-            continue;
-        }
-        match objects::validated(&item) {
-            Ok(object) => outcome.done(&object),
-            Err(refusal) => outcome.failed(refusal),
+    for mut item in items.iter() {
+        match objects::place(&mut item, common.namespace.as_deref()) {
+            Ok(()) => outcome.ended(objects::validated(&item)),
+            Err(message) => outcome.misplaced(message),
         }
     }
     Ok(outcome)

@@ -6,10 +6,11 @@ use clap::Args;
 use serde_json::Value;
 use tortie_api::kind::Kind;
 use tortie_store::Error;
-use tortie_store::resources::{Client, Objects};
+use tortie_store::resources::Client;
 
-use crate::objects::{self, Common, Failure, Item, Named, Refusal};
+use crate::objects::{self, Common, Failure, Item, Items, Named, Refusal};
 use crate::output::{Format, Shown};
+use crate::packed::Packed;
 
 /// The arguments of `tortie get`.
 #[derive(Debug, Args)]
@@ -50,7 +51,7 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let store = common.store.open().map_err(during)?;
     let items = match objects::items(common, Some(named)) {
         Ok(items) => items,
-        Err(Failure::Nothing) => Vec::new(),
+        Err(Failure::Nothing) => Items::default(),
         Err(failure) => return Err(during(failure)),
     };
     let client = store.client()?;
@@ -80,14 +81,20 @@ fn get_or_list(client: &Client, item: &Item, unreadable: &mut Vec<Error>) -> Res
         return Ok(Shown::Object { kind: item.kind, object: client.get(&id)? });
     }
     let namespace = (!id.namespace.is_empty()).then_some(&*id.namespace);
-    let Objects { revision, mut items, unreadable: faulty } = client.list(item.kind, namespace)?;
-    unreadable.extend(faulty);
-    if item.kind == Kind::Tier {
+    let mut items: Vec<Packed> = Vec::new();
+    let mut orders = Vec::new();
+    let found = client.each(item.kind, namespace, |object| {
         // Tiers without an order come last.
-        let order = |tier: &Value| tier["spec"]["order"].as_f64().unwrap_or(f64::INFINITY);
-        items.sort_by(|left, right| order(left).total_cmp(&order(right)));
+        orders.push(object["spec"]["order"].as_f64().unwrap_or(f64::INFINITY));
+        items.push(object.into());
+    })?;
+    unreadable.extend(found.unreadable);
+    if item.kind == Kind::Tier {
+        let mut tiers: Vec<(f64, Packed)> = orders.into_iter().zip(items).collect();
+        tiers.sort_by(|(left, _), (right, _)| left.total_cmp(right));
+        items = tiers.into_iter().map(|(_, tier)| tier).collect();
     }
-    Ok(Shown::List { kind: item.kind, revision, items })
+    Ok(Shown::List { kind: item.kind, revision: found.revision, items })
 }
 
 /// Takes out what belongs to this cluster only.

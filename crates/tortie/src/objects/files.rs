@@ -2,33 +2,40 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::rc::Rc;
 
-use tortie_api::decode::{self, Decoded, Object};
+use tortie_api::decode::{self, Document, Object};
 use tortie_api::fault::Fault;
 
-use super::{Failure, Item, Source, is_handled};
+use super::{Failure, Item, Items, Source, is_handled};
 use crate::command::input;
 
 /// The objects of a file, of all YAML and JSON files of a directory, or of standard input (`-`).
 ///
 /// # Errors
 /// [`Failure`], with every fault of the first file that has one.
-pub fn read(path: &Path, recursive: bool, skip_empty: bool) -> Result<Vec<Item>, Failure> {
-    let mut items = Vec::new();
+pub fn read(path: &Path, recursive: bool, skip_empty: bool) -> Result<Items, Failure> {
+    let mut items = Items::default();
     for input::Input { name, text } in
         input::read(path, recursive).map_err(|error| unreadable(path, &error))?
     {
-        let mut decoded = decode::decode(&text);
-        refuse_others(&mut decoded);
-        let objects =
-            decoded.into_objects().map_err(|faults| Failure::File { name: name.clone(), faults })?;
-        if objects.is_empty() && !skip_empty {
+        let file: Rc<str> = name.as_str().into();
+        let before = items.len();
+        let mut faults = Vec::new();
+        let faults_of_text = decode::each(&text, |document| match handled(document) {
+            Ok(Object { kind, json, places }) => {
+                items.extend([Item { kind, json, source: Some(Source { file: file.clone(), places }) }]);
+            }
+            Err(found) => faults.extend(found),
+        });
+        faults.extend(faults_of_text);
+        if !faults.is_empty() {
+            faults.sort_by_key(|fault| (fault.line, fault.column));
+            return Err(Failure::File { name, faults });
+        }
+        if items.len() == before && !skip_empty {
             return Err(Failure::Empty(format!("No resources specified in file {name}")));
         }
-        items.extend(objects.into_iter().map(|object| {
-            let Object { kind, json, places } = object;
-            Item { kind, json, source: Some(Source { file: name.clone(), places }) }
-        }));
     }
     match (items.is_empty(), skip_empty) {
         (false, _) => Ok(items),
@@ -49,16 +56,16 @@ fn unreadable(path: &Path, error: &anyhow::Error) -> Failure {
     Failure::File { name: String::new(), faults: vec![Fault::new("", message)] }
 }
 
-/// Kinds that exist, but not for commands, are as unknown as others.
-fn refuse_others(decoded: &mut Decoded) {
-    for document in &mut decoded.documents {
-        let Some(object) = &document.object else { continue };
-        let kind = object.kind;
-        if !is_handled(kind) {
-            let message =
-                format!("unknown resource type ({}) and/or version ({})", kind.name(), kind.api().version());
+/// A document's object, if nothing is wrong with it. Kinds that exist, but not for commands, are as unknown as others.
+fn handled(document: Document) -> Result<Object, Vec<Fault>> {
+    match document.object {
+        Some(object) if !is_handled(object.kind) => {
+            let (name, version) = (object.kind.name(), object.kind.api().version());
+            let message = format!("unknown resource type ({name}) and/or version ({version})");
             let fault = Fault::new("kind", message).expected("a kind that commands handle");
-            document.faults = object.place(vec![fault]);
+            Err(object.place(vec![fault]))
         }
+        Some(object) if document.faults.is_empty() => Ok(object),
+        _ => Err(document.faults),
     }
 }

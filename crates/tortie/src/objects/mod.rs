@@ -7,7 +7,9 @@
 //! exit status 1. Behind a fault of a file stand ours, with file, line, column and field; where the program is called as calicoctl,
 //! on a terminal only.
 
+mod each;
 mod files;
+mod items;
 mod kinds;
 mod namespace;
 mod outcome;
@@ -23,10 +25,9 @@ use serde_json::{Value, json};
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_api::{defaults, validate};
 use tortie_store::Error;
-use tortie_store::resources::Client;
 
-use crate::output::progress::Progress;
-
+pub use each::for_each;
+pub use items::{Item, Items, Source};
 pub use kinds::short_names;
 pub use outcome::{Failure, Outcome, Refusal, Style, Verb};
 pub use store::{Store, require_file};
@@ -60,47 +61,11 @@ pub struct Named {
     pub names: Vec<String>,
 }
 
-/// An object that a command is about.
-#[derive(Debug, Clone)]
-pub struct Item {
-    /// Its kind.
-    pub kind: Kind,
-    /// The object, or only its name if it stood on the command line.
-    pub json: Value,
-    /// Where it comes from, to place faults.
-    pub source: Option<Source>,
-}
-
-/// The place of an object in a file.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// The file's name; `-` for standard input.
-    pub file: String,
-    /// Where its fields stand.
-    pub places: tortie_api::decode::Places,
-}
-
-impl Item {
-    /// Its identity; the name may be empty.
-    pub fn id(&self) -> ResourceKey {
-        let text = |name: &str| self.json["metadata"][name].as_str().unwrap_or_default();
-        match self.kind.scope() {
-            Scope::Cluster => ResourceKey::cluster(self.kind, text("name")),
-            Scope::Namespaced => ResourceKey::namespaced(self.kind, text("namespace"), text("name")),
-        }
-    }
-
-    /// The resource version that it carries, if it does.
-    pub fn resource_version(&self) -> Option<&str> {
-        self.json["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty())
-    }
-}
-
 /// What a command is about.
 ///
 /// # Errors
 /// [`Failure`], if a file can't be read or decoded, or a kind is not known.
-pub fn items(common: &Common, named: Option<&Named>) -> Result<Vec<Item>, Failure> {
+pub fn items(common: &Common, named: Option<&Named>) -> Result<Items, Failure> {
     if let Some(path) = &common.filename {
         return files::read(path, common.recursive, common.skip_empty);
     }
@@ -109,8 +74,8 @@ pub fn items(common: &Common, named: Option<&Named>) -> Result<Vec<Item>, Failur
     if names.iter().any(String::is_empty) {
         return Err(Failure::Command("resource name may not be empty".to_owned()));
     }
-    let item = |name: &str| of_name(kind, name, common.namespace.as_deref());
-    Ok(if names.is_empty() { vec![item("")] } else { names.iter().map(|name| item(name)).collect() })
+    let names = names.iter().map(String::as_str).chain(names.is_empty().then_some(""));
+    Ok(names.map(|name| of_name(kind, name, common.namespace.as_deref())).collect())
 }
 
 /// One object by the names on the command line.
@@ -149,45 +114,6 @@ pub fn place(item: &mut Item, given: Option<&str>) -> Result<(), String> {
 /// Whether objects of a kind are handled by commands: calicoctl's kinds, and those of Kubernetes that we keep.
 pub fn is_handled(kind: Kind) -> bool {
     !short_names(kind).is_empty()
-}
-
-/// Does `action` with each item, in order; one that fails does not stop the rest, unless the datastore is lost. Each is in the store at once; the disk is
-/// waited for at the end, for all of them.
-pub fn for_each(
-    common: &Common,
-    client: &Client,
-    items: Vec<Item>,
-    all_namespaces: bool,
-    mut action: impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
-) -> Outcome {
-    let deferred = client.store().deferred().map(Client::new);
-    let client = deferred.as_ref().unwrap_or(client);
-    let mut outcome = Outcome::of(&items);
-    let total = items.len();
-    let mut progress = Progress::new("objects", total);
-    for (count, mut item) in items.into_iter().enumerate() {
-        progress.done(count);
-        if let Err(message) = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces) {
-            outcome.misplaced(message);
-            continue;
-        }
-        match action(client, &item) {
-            Ok(object) => outcome.done(&object),
-            Err(refusal) => {
-                let is_lost = refusal.is_lost;
-                outcome.failed(refusal);
-                if is_lost {
-                    outcome.broken_off(item.id().to_string(), total - count - 1);
-                    break;
-                }
-            }
-        }
-    }
-    drop(progress);
-    if let Err(error) = client.store().persist() {
-        outcome.failed(error.into());
-    }
-    outcome
 }
 
 /// Prints what came of a command that writes, and says how it ends.

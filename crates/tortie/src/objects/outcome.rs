@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use tortie_api::fault::Fault;
+use tortie_api::kind::Kind;
 use tortie_api::resource::Resource;
 use tortie_calc::NotEnforced;
 use tortie_store::Error;
 use tortie_store::resources::Client;
 
-use super::Item;
+use super::Items;
 use crate::calicoctl;
 
 /// A command's verb, as messages have it.
@@ -50,7 +51,7 @@ pub struct Outcome {
     pub errors: Vec<String>,
     /// Where in the files, a line each.
     places: Vec<String>,
-    /// The object at which the datastore was lost, and how many came after it.
+    /// What isn't known of what was being written when the datastore was lost, and how many came after that.
     broken_off: Option<(String, usize)>,
 }
 
@@ -116,11 +117,8 @@ pub enum Failure {
 
 impl Outcome {
     /// Nothing done yet with `items`.
-    pub fn of(items: &[Item]) -> Outcome {
-        let single_kind = match items {
-            [first, rest @ ..] if rest.iter().all(|item| item.kind == first.kind) => Some(first.kind.name()),
-            _ => None,
-        };
+    pub fn of(items: &Items) -> Outcome {
+        let single_kind = items.single_kind().map(Kind::name);
         Outcome {
             total: items.len(),
             single_kind,
@@ -133,9 +131,24 @@ impl Outcome {
         }
     }
 
-    /// The datastore was lost at this object: it may be written or not, and those after it weren't tried.
-    pub fn broken_off(&mut self, at: String, rest: usize) {
-        self.broken_off = Some((at, rest));
+    /// The datastore was lost when these were being written, all or none of them; `rest` weren't tried.
+    pub fn broken_off(&mut self, unknown: &[String], rest: usize) {
+        let unknown = match unknown {
+            [] => String::new(),
+            [one] => format!("{one} may be or not; "),
+            [first, .., last] => {
+                format!("{first} to {last} may be or not, all {} or none; ", unknown.len())
+            }
+        };
+        self.broken_off = Some((unknown, rest));
+    }
+
+    /// One is done or failed.
+    pub fn ended(&mut self, result: Result<Value, Refusal>) {
+        match result {
+            Ok(object) => self.done(&object),
+            Err(refusal) => self.failed(refusal),
+        }
     }
 
     /// One is done, and this came back.
@@ -162,14 +175,14 @@ impl Outcome {
     pub fn summary(self, verb: &Verb) -> Result<(), Failure> {
         let mut places: String = self.places.iter().map(|place| format!("\n{place}")).collect();
         let Verb { present, past, style } = *verb;
-        if let Some((at, rest)) = &self.broken_off {
+        if let Some((unknown, rest)) = &self.broken_off {
             let hint = match present {
                 "create" => " with --skip-exists",
                 "delete" => " with --skip-not-exists",
                 _ => "",
             };
             places += &format!(
-                "\n  {past}: {} of {}; {at} may be or not; not tried: {rest}. Run it again{hint} to finish.",
+                "\n  {past}: {} of {}; {unknown}not tried: {rest}. Run it again{hint} to finish.",
                 self.done, self.total
             );
         }

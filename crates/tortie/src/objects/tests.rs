@@ -1,4 +1,5 @@
-//! A datastore that is lost in the middle of a command: what the user is told, and that a second run finishes.
+//! What a command on many objects does when they can't be written together, or the datastore is lost: what the user is
+//! told, and that a second run finishes.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tortie_store::embedded::{Durability, Embedded, Options};
-use tortie_store::resources::Labels;
+use tortie_store::resources::{Client, Labels};
 use tortie_store::{Datastore, KeyValue, List, Listing, Result, Revision, Watch, Write};
 
 use super::*;
@@ -20,8 +21,7 @@ struct Failing {
 impl Failing {
     fn write<T>(&self, done: Result<T>) -> Result<T> {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        let lost =
-            || Error::Unavailable { attempt: "write".to_owned(), cause: "connection refused".to_owned() };
+        let lost = || Error::Unknown { attempt: "write".to_owned(), cause: "connection closed".to_owned() };
         left.map_err(|_| lost()).and(done)
     }
 }
@@ -60,42 +60,120 @@ impl Datastore for Failing {
     }
 }
 
-#[test]
-fn a_datastore_that_is_lost_ends_the_command_which_says_what_is_done_and_what_is_not_known() {
+fn failing(writes: usize) -> (tempfile::TempDir, Arc<Failing>) {
     let directory = tempfile::tempdir().unwrap();
     let options =
         Options { durability: Durability::Normal, ..Options::new(directory.path().join("tortie.db")) };
-    let store = Arc::new(Failing { store: Embedded::open(options).unwrap(), left: AtomicUsize::new(3) });
-    let client = Client::new(store.clone());
-    let item = |number: usize| Item {
-        kind: Kind::Tier,
-        json: json!({
-            "apiVersion": "projectcalico.org/v3", "kind": "Tier",
-            "metadata": { "name": format!("t{number}") }, "spec": { "order": number },
-        }),
-        source: None,
-    };
-    let items: Vec<Item> = (0..10).map(item).collect();
-    let common = Common {
+    (directory, Arc::new(Failing { store: Embedded::open(options).unwrap(), left: AtomicUsize::new(writes) }))
+}
+
+fn tier(name: &str) -> Item {
+    let json = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": { "name": name }, "spec": { "order": 1 },
+    });
+    Item { kind: Kind::Tier, json, source: None }
+}
+
+fn common() -> Common {
+    Common {
         filename: None,
         recursive: false,
         skip_empty: false,
         store: Store { config: "none".into(), context: None, allow_version_mismatch: false },
         namespace: None,
-    };
-    let verb = Verb { present: "apply", past: "applied", style: Style::Summary };
-    let apply = || {
-        for_each(&common, &client, items.clone(), false, |client, item| {
-            Ok(client.apply(validated(item)?, Labels::Merge)?)
-        })
-    };
-    let Err(Failure::Command(told)) = apply().summary(&verb) else { unreachable!("the datastore was lost") };
+    }
+}
+
+fn apply(client: &Client, items: &Items) -> Result<(), Failure> {
+    let outcome = for_each(&common(), client, items.clone(), false, |client, item| {
+        Ok(client.apply(validated(item)?, Labels::Merge)?)
+    });
+    outcome.summary(&Verb { present: "apply", past: "applied", style: Style::Summary })
+}
+
+fn tiers(client: &Client) -> usize {
+    client.list(Kind::Tier, None).unwrap().items.len()
+}
+
+#[test]
+fn a_datastore_that_is_lost_ends_the_command_which_says_what_is_done_and_what_is_not_known() {
+    let (_directory, store) = failing(2);
+    let client = Client::new(store.clone());
+    let items: Items = (0..350).map(|number| tier(&format!("t{number}"))).collect();
+    let Err(Failure::Command(told)) = apply(&client, &items) else { unreachable!("the datastore was lost") };
     assert_eq!(
         told,
-        "hit error: [datastore unavailable: write: connection refused]\n  applied: 3 of 10; Tier(t3) may be or not; not tried: 6. Run it again to finish."
+        "hit error: [not known whether it was done: write: connection closed]\n  applied: 200 of 350; Tier(t200) to Tier(t299) may be or not, all 100 or none; not tried: 50. Run it again to finish."
     );
-    assert_eq!(client.list(Kind::Tier, None).unwrap().items.len(), 4);
+    assert_eq!(tiers(&client), 300);
     store.left.store(100, Ordering::SeqCst);
-    assert!(apply().summary(&verb).is_ok());
-    assert_eq!(client.list(Kind::Tier, None).unwrap().items.len(), 10);
+    assert!(apply(&client, &items).is_ok());
+    assert_eq!(tiers(&client), 350);
+}
+
+#[test]
+fn one_that_is_refused_does_not_hold_up_those_it_came_with() {
+    let (_directory, store) = failing(usize::MAX);
+    let client = Client::new(store.clone());
+    let mut faulty = tier("t1");
+    faulty.json["spec"]["order"] = json!("x");
+    let stale = {
+        let mut stored = client.create(tier("t2").json).unwrap();
+        stored["metadata"]["resourceVersion"] = json!("1000000");
+        Item { json: stored, ..tier("t2") }
+    };
+    let items: Items = [tier("t0"), faulty, stale, tier("t3")].into_iter().collect();
+    let Err(Failure::Command(told)) = apply(&client, &items) else { unreachable!("two were refused") };
+    assert!(told.contains("update conflict: Tier(t2)"), "{told}");
+    assert_eq!(tiers(&client), 3, "{told}");
+}
+
+#[test]
+fn what_names_an_object_twice_is_done_twice_in_order() {
+    let (_directory, store) = failing(usize::MAX);
+    let client = Client::new(store.clone());
+    let mut later = tier("t0");
+    later.json["spec"]["order"] = json!(2);
+    let items: Items = [tier("t0"), tier("t1"), later].into_iter().collect();
+    assert!(apply(&client, &items).is_ok());
+    let stored = client.get(&ResourceKey::cluster(Kind::Tier, "t0")).unwrap();
+    assert_eq!((stored["spec"]["order"].as_f64(), tiers(&client)), (Some(2.0), 2));
+}
+
+#[test]
+fn what_another_writes_meanwhile_is_not_lost() {
+    let (_directory, store) = failing(usize::MAX);
+    let client = Client::new(store.clone());
+    let items: Items = (0..3).map(|number| tier(&format!("t{number}"))).collect();
+    apply(&client, &items).unwrap_or_else(|_| unreachable!("nothing is there yet"));
+    let mut label = tier("t1").json;
+    label["metadata"]["labels"] = json!({ "by": "another" });
+    let changed = (0..3).map(|number| {
+        let mut item = tier(&format!("t{number}"));
+        item.json["spec"]["order"] = json!(7);
+        item
+    });
+    let mut first = true;
+    let outcome = for_each(&common(), &client, changed.collect(), false, |on, item| {
+        // After the batch has read what is there, before it writes.
+        if std::mem::take(&mut first) {
+            client.apply(label.clone(), Labels::Merge)?;
+        }
+        Ok(on.apply(validated(item)?, Labels::Merge)?)
+    });
+    assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    let stored = client.get(&ResourceKey::cluster(Kind::Tier, "t1")).unwrap();
+    assert_eq!(stored["metadata"]["labels"]["by"], "another");
+    assert_eq!(stored["spec"]["order"].as_f64(), Some(7.0));
+}
+
+#[test]
+fn what_is_as_it_should_be_is_not_written_again() {
+    let (_directory, store) = failing(usize::MAX);
+    let client = Client::new(store.clone());
+    let items: Items = (0..150).map(|number| tier(&format!("t{number}"))).collect();
+    apply(&client, &items).unwrap_or_else(|_| unreachable!("nothing is there yet"));
+    let before = store.revision().unwrap();
+    apply(&client, &items).unwrap_or_else(|_| unreachable!("nothing has changed"));
+    assert_eq!(store.revision().unwrap(), before);
 }

@@ -6,13 +6,18 @@ pub mod progress;
 mod table;
 mod template;
 
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tortie_api::kind::Kind;
+use tortie_api::schema::Shape;
 use tortie_api::{registry, yaml};
 use tortie_store::Revision;
 use tortie_store::resources::Client;
+
+use crate::packed::Packed;
 
 /// What one question brought.
 #[derive(Debug)]
@@ -31,7 +36,7 @@ pub enum Shown {
         /// The revision of which this is the state.
         revision: Revision,
         /// The objects.
-        items: Vec<Value>,
+        items: Vec<Packed>,
     },
 }
 
@@ -42,106 +47,163 @@ impl Shown {
         }
     }
 
-    fn objects(&self) -> &[Value] {
+    /// Its objects, one by one.
+    fn objects(&self) -> Box<dyn Iterator<Item = Cow<'_, Value>> + '_> {
         match self {
-            Shown::Object { object, .. } => std::slice::from_ref(object),
-            Shown::List { items, .. } => items,
+            Shown::Object { object, .. } => Box::new(std::iter::once(Cow::Borrowed(object))),
+            Shown::List { items, .. } => Box::new(items.iter().map(|item| Cow::Owned(item.value()))),
         }
     }
 
-    fn value(&self) -> Value {
-        match self {
-            Shown::Object { object, .. } => object.clone(),
-            Shown::List { kind, revision, items } => json!({
-                "kind": format!("{}List", kind.name()),
-                "apiVersion": kind.api().version(),
-                "metadata": { "resourceVersion": revision.to_string() },
-                "items": items,
-            }),
+    /// YAML at a column, where the writer stands already.
+    fn write_yaml(&self, out: &mut Out<'_>, column: usize) -> io::Result<()> {
+        let (kind, revision, items) = match self {
+            Shown::Object { object, .. } => return out.yaml(object, column),
+            Shown::List { kind, revision, items } => (kind, revision, items),
+        };
+        let indent = " ".repeat(column);
+        out.text(&format!("apiVersion: {}\n{indent}items:", kind.api().version()))?;
+        out.text(if items.is_empty() { " []\n" } else { "\n" })?;
+        for item in items {
+            out.text(&format!("{indent}- "))?;
+            out.yaml(&item.value(), column + 2)?;
         }
+        out.text(&format!("{indent}kind: {}List\n{indent}metadata:\n", kind.name()))?;
+        out.text(&format!("{indent}  resourceVersion: \"{revision}\"\n"))
     }
 
     /// JSON at an indentation of `depth` steps.
-    fn write_json(&self, out: &mut String, depth: usize) {
-        let shape = Some(registry::shape(self.kind()));
-        match self {
-            Shown::Object { object, .. } => tortie_store::json::write(out, object, shape, Some(depth)),
-            Shown::List { kind, revision, items } => {
-                let (indent, inner) = ("  ".repeat(depth), "  ".repeat(depth + 1));
-                out.push_str(&format!("{{\n{inner}\"kind\": \"{}List\",\n", kind.name()));
-                out.push_str(&format!("{inner}\"apiVersion\": \"{}\",\n", kind.api().version()));
-                out.push_str(&format!(
-                    "{inner}\"metadata\": {{\n{inner}  \"resourceVersion\": \"{revision}\"\n"
-                ));
-                out.push_str(&format!("{inner}}},\n{inner}\"items\": "));
-                write_array(out, items.len(), depth + 1, |out, at| {
-                    tortie_store::json::write(out, &items[at], shape, Some(depth + 2));
-                });
-                out.push_str(&format!("\n{indent}}}"));
-            }
-        }
+    fn write_json(&self, out: &mut Out<'_>, depth: usize) -> io::Result<()> {
+        let shape = registry::shape(self.kind());
+        let (kind, revision, items) = match self {
+            Shown::Object { object, .. } => return out.json(object, shape, depth),
+            Shown::List { kind, revision, items } => (kind, revision, items),
+        };
+        let (indent, inner) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+        out.text(&format!("{{\n{inner}\"kind\": \"{}List\",\n", kind.name()))?;
+        out.text(&format!("{inner}\"apiVersion\": \"{}\",\n", kind.api().version()))?;
+        out.text(&format!("{inner}\"metadata\": {{\n{inner}  \"resourceVersion\": \"{revision}\"\n"))?;
+        out.text(&format!("{inner}}},\n{inner}\"items\": "))?;
+        write_array(out, items.len(), depth + 1, |out, at| out.json(&items[at].value(), shape, depth + 2))?;
+        out.text(&format!("\n{indent}}}"))
     }
 }
 
 /// An array of `count` elements, which `element` writes one step further in than `depth`.
-fn write_array(out: &mut String, count: usize, depth: usize, mut element: impl FnMut(&mut String, usize)) {
-    out.push('[');
+fn write_array(
+    out: &mut Out<'_>,
+    count: usize,
+    depth: usize,
+    mut element: impl FnMut(&mut Out<'_>, usize) -> io::Result<()>,
+) -> io::Result<()> {
+    out.text("[")?;
     for at in 0..count {
-        out.push_str(if at == 0 { "\n" } else { ",\n" });
-        out.push_str(&"  ".repeat(depth + 1));
-        element(out, at);
+        out.text(if at == 0 { "\n" } else { ",\n" })?;
+        out.text(&"  ".repeat(depth + 1))?;
+        element(out, at)?;
     }
     if count > 0 {
-        out.push('\n');
-        out.push_str(&"  ".repeat(depth));
+        out.text("\n")?;
+        out.text(&"  ".repeat(depth))?;
     }
-    out.push(']');
+    out.text("]")
 }
 
+/// Where text goes, object by object, so that a long list isn't held as a whole.
+struct Out<'a> {
+    sink: &'a mut dyn Write,
+    part: String,
+}
+
+impl Out<'_> {
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.sink.write_all(text.as_bytes())
+    }
+
+    fn yaml(&mut self, value: &Value, column: usize) -> io::Result<()> {
+        self.part.clear();
+        yaml::write_at(&mut self.part, value, column);
+        self.sink.write_all(self.part.as_bytes())
+    }
+
+    fn json(&mut self, value: &Value, shape: &Shape, depth: usize) -> io::Result<()> {
+        self.part.clear();
+        tortie_store::json::write(&mut self.part, value, Some(shape), Some(depth));
+        self.sink.write_all(self.part.as_bytes())
+    }
+}
+
+/// How objects are written as one text.
+pub type Writer = fn(&mut dyn Write, &[Shown]) -> io::Result<()>;
+
 /// As YAML: one by itself, several as a list.
-pub fn to_yaml(shown: &[Shown]) -> String {
+///
+/// # Errors
+/// Those of `sink`.
+pub fn write_yaml(sink: &mut dyn Write, shown: &[Shown]) -> io::Result<()> {
+    let mut out = Out { sink, part: String::new() };
     match shown {
-        [one] => yaml::to_string(&one.value()),
-        [] => yaml::to_string(&Value::Null),
-        all => yaml::to_string(&all.iter().map(Shown::value).collect()),
+        [] => out.yaml(&Value::Null, 0),
+        [one] => one.write_yaml(&mut out, 0),
+        all => all.iter().try_for_each(|one| {
+            out.text("- ")?;
+            one.write_yaml(&mut out, 2)
+        }),
     }
 }
 
 /// As JSON, indented: one by itself, several as a list.
-pub fn to_json(shown: &[Shown]) -> String {
-    let mut out = String::new();
+///
+/// # Errors
+/// Those of `sink`.
+pub fn write_json(sink: &mut dyn Write, shown: &[Shown]) -> io::Result<()> {
+    let mut out = Out { sink, part: String::new() };
     match shown {
-        [one] => one.write_json(&mut out, 0),
         // Go's word for a list that was never made.
-        [] => out.push_str("null"),
-        all => write_array(&mut out, all.len(), 0, |out, at| all[at].write_json(out, 1)),
+        [] => out.text("null")?,
+        [one] => one.write_json(&mut out, 0)?,
+        all => write_array(&mut out, all.len(), 0, |out, at| all[at].write_json(out, 1))?,
     }
-    out.push('\n');
-    out
+    out.text("\n")
+}
+
+/// What `writer` writes, as a text.
+pub fn to_text(writer: Writer, shown: &[Shown]) -> String {
+    let mut text = Vec::new();
+    writer(&mut text, shown).expect("memory takes all");
+    String::from_utf8(text).expect("it was written as text")
 }
 
 /// As YAML: one by itself, several as Kubernetes' list of anything.
-pub fn to_yaml_list(shown: &[Shown]) -> String {
-    match shown {
-        [_] => to_yaml(shown),
-        all => yaml::to_string(&json!({
-            "kind": "List", "apiVersion": "v1", "metadata": {}, "items": all.iter().map(Shown::value).collect::<Vec<_>>(),
-        })),
+///
+/// # Errors
+/// Those of `sink`.
+pub fn write_yaml_list(sink: &mut dyn Write, shown: &[Shown]) -> io::Result<()> {
+    if shown.len() == 1 {
+        return write_yaml(sink, shown);
     }
+    let mut out = Out { sink, part: String::new() };
+    out.text("apiVersion: v1\nitems:")?;
+    out.text(if shown.is_empty() { " []\n" } else { "\n" })?;
+    for one in shown {
+        out.text("- ")?;
+        one.write_yaml(&mut out, 2)?;
+    }
+    out.text("kind: List\nmetadata: {}\n")
 }
 
 /// The same as JSON, indented.
-pub fn to_json_list(shown: &[Shown]) -> String {
-    match shown {
-        [_] => to_json(shown),
-        all => {
-            let mut out =
-                "{\n  \"kind\": \"List\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {},\n  \"items\": "
-                    .to_owned();
-            write_array(&mut out, all.len(), 1, |out, at| all[at].write_json(out, 2));
-            out + "\n}\n"
-        }
+///
+/// # Errors
+/// Those of `sink`.
+pub fn write_json_list(sink: &mut dyn Write, shown: &[Shown]) -> io::Result<()> {
+    if shown.len() == 1 {
+        return write_json(sink, shown);
     }
+    let mut out = Out { sink, part: String::new() };
+    out.text("{\n  \"kind\": \"List\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {},\n  \"items\": ")?;
+    write_array(&mut out, shown.len(), 1, |out, at| shown[at].write_json(out, 2))?;
+    out.text("\n}\n")
 }
 
 /// A format of `-o`.
@@ -216,8 +278,8 @@ impl Format {
                     println!("{}", table::write(client, &columns, one.objects()));
                 }
             }
-            Format::Yaml => print!("{}", to_yaml(shown)),
-            Format::Json => print!("{}", to_json(shown)),
+            Format::Yaml => print(write_yaml, shown)?,
+            Format::Json => print(write_json, shown)?,
             Format::Template(template) => print!("{}", template::write(client, template, shown)?),
             Format::TemplateFile(path) => {
                 let template = std::fs::read_to_string(path).map_err(|error| match error.kind() {
@@ -244,4 +306,12 @@ impl Format {
         }
         Ok(())
     }
+}
+
+fn print(writer: Writer, shown: &[Shown]) -> Result<(), String> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    writer(&mut out, shown).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => crate::reader_is_gone(),
+        _ => format!("write /dev/stdout: {error}"),
+    })
 }

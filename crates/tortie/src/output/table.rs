@@ -1,6 +1,8 @@
 //! Tables as Go's tabwriter lays them out for calicoctl: cells at least 5 wide, 3 spaces behind the longest of a column,
 //! behind the last one too.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use tortie_store::resources::Client;
 
@@ -10,10 +12,14 @@ const MINIMUM: usize = 5;
 const PADDING: usize = 3;
 
 /// The table of `objects`, a heading and a line each, with a newline at the end of each line.
-pub fn write(client: &Client, columns: &[Column], objects: &[Value]) -> String {
+pub fn write<'a>(
+    client: &Client,
+    columns: &[Column],
+    objects: impl Iterator<Item = Cow<'a, Value>>,
+) -> String {
     let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.heading.to_owned()).collect()];
-    rows.extend(objects.iter().map(|object| {
-        columns.iter().map(|column| column.cell.text(client, object).replace('\n', " ")).collect()
+    rows.extend(objects.map(|object| {
+        columns.iter().map(|column| column.cell.text(client, &object).replace('\n', " ")).collect()
     }));
     lay_out(&rows)
 }

@@ -144,7 +144,7 @@ fn of_shown(shown: &Shown) -> Go {
             let type_meta =
                 [("Kind", text(&format!("{}List", kind.name()))), ("APIVersion", text(kind.api().version()))];
             let list_meta = [("ResourceVersion", text(&revision.to_string())), ("Continue", text(""))];
-            let items = items.iter().map(|item| of(item, shape, package, None)).collect();
+            let items = items.iter().map(|item| of(&item.value(), shape, package, None)).collect();
             let fields = [
                 ("TypeMeta", structure("v1.TypeMeta", type_meta)),
                 ("ListMeta", structure("v1.ListMeta", list_meta)),

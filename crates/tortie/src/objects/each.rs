@@ -1,0 +1,153 @@
+//! The loop of all commands on objects: some at a time, so that a thousand cost few requests.
+//!
+//! ```text
+//! Items -> hundred -> Batch (one read) -> action on each -> commit (one write) -> Outcome
+//!                                                  `- refused: each by itself
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tortie_store::resources::Client;
+use tortie_store::{Batch, Error};
+
+use super::{Common, Item, Items, Outcome, Refusal, namespace};
+use crate::output::progress::Progress;
+
+/// How many objects are written together; below [`tortie_store::MOST_WRITES`], as one may be written in two places.
+const TOGETHER: usize = 100;
+
+/// An item, and why it has no namespace, if so.
+type Placed = (Item, Result<(), String>);
+
+/// What came of some items.
+enum Attempt {
+    /// This, item by item.
+    Done(Vec<Result<Value, Refusal>>),
+    /// The datastore was lost when these were to be written, or nothing yet.
+    Lost(Error, Vec<String>),
+    /// They can't be written together; nothing is.
+    Apart,
+}
+
+/// Does `action` with each item, in order; one that fails does not stop the rest, unless the datastore is lost. Some
+/// are written together, all or none; if that is refused `action` is done with each of them again, by itself. The disk is
+/// waited for at the end, for all.
+pub fn for_each(
+    common: &Common,
+    client: &Client,
+    items: Items,
+    all_namespaces: bool,
+    mut action: impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
+) -> Outcome {
+    let deferred = client.store().deferred().map(Client::new);
+    let client = deferred.as_ref().unwrap_or(client);
+    let mut outcome = Outcome::of(&items);
+    let mut progress = Progress::new("objects", items.len());
+    let mut coming = items.iter().map(|mut item| {
+        let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
+        (item, placed)
+    });
+    loop {
+        let some: Vec<Placed> = coming.by_ref().take(TOGETHER).collect();
+        if some.is_empty() {
+            break;
+        }
+        progress.done(items.len() - coming.len() - some.len());
+        let is_lost = match together(client, &some, &mut action) {
+            Attempt::Done(results) => {
+                some.iter().zip(results).for_each(|((_, placed), result)| note(&mut outcome, placed, result));
+                false
+            }
+            Attempt::Lost(error, unknown) => {
+                outcome.failed(error.into());
+                outcome.broken_off(&unknown, some.len() - unknown.len() + coming.len());
+                true
+            }
+            Attempt::Apart => one_by_one(client, &some, coming.len(), &mut outcome, &mut action),
+        };
+        if is_lost {
+            break;
+        }
+    }
+    drop(progress);
+    if let Err(error) = client.store().persist() {
+        outcome.failed(error.into());
+    }
+    outcome
+}
+
+fn together(
+    client: &Client,
+    some: &[Placed],
+    action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
+) -> Attempt {
+    let named = some.iter().filter(|(item, placed)| placed.is_ok() && !item.id().name.is_empty());
+    let keys: BTreeSet<String> =
+        named.clone().flat_map(|(item, _)| Client::keys_of(&item.id(), &item.json)).collect();
+    let batch = match Batch::read(Arc::clone(client.store()), keys.into_iter().collect()) {
+        Ok(batch) => Arc::new(batch),
+        Err(error) if is_lost(&error) => return Attempt::Lost(error, Vec::new()),
+        Err(_) => return Attempt::Apart,
+    };
+    let on_batch = Client::new(batch.clone());
+    let mut results = Vec::with_capacity(some.len());
+    let mut waiting = Vec::new();
+    for (item, placed) in some {
+        let before = batch.len();
+        results.push(act(&on_batch, item, placed, action));
+        if matches!(results.last(), Some(Err(refusal)) if refusal.is_lost) {
+            return Attempt::Apart;
+        }
+        if batch.len() > before {
+            waiting.push(item.id().to_string());
+        }
+    }
+    match batch.commit() {
+        Ok(()) => Attempt::Done(results),
+        Err(error) if is_lost(&error) => Attempt::Lost(error, waiting),
+        Err(_) => Attempt::Apart,
+    }
+}
+
+/// Each by itself; returns whether the datastore was lost. `rest` come after these.
+fn one_by_one(
+    client: &Client,
+    some: &[Placed],
+    rest: usize,
+    outcome: &mut Outcome,
+    action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
+) -> bool {
+    for (at, (item, placed)) in some.iter().enumerate() {
+        let result = act(client, item, placed, action);
+        let is_lost = matches!(&result, Err(refusal) if refusal.is_lost);
+        note(outcome, placed, result);
+        if is_lost {
+            outcome.broken_off(&[item.id().to_string()], some.len() - at - 1 + rest);
+            return true;
+        }
+    }
+    false
+}
+
+fn act(
+    client: &Client,
+    item: &Item,
+    placed: &Result<(), String>,
+    action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
+) -> Result<Value, Refusal> {
+    placed.clone()?;
+    action(client, item)
+}
+
+fn note(outcome: &mut Outcome, placed: &Result<(), String>, result: Result<Value, Refusal>) {
+    match placed {
+        Ok(()) => outcome.ended(result),
+        Err(message) => outcome.misplaced(message.clone()),
+    }
+}
+
+fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. } | Error::Unknown { .. } | Error::Replaced { .. })
+}
