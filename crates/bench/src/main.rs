@@ -12,6 +12,7 @@ mod calicoctl;
 mod cni;
 mod figures;
 mod flat;
+mod ipam;
 mod node;
 mod objects;
 mod rounds;
@@ -46,6 +47,8 @@ enum Subject {
     Calicoctl(calicoctl::Arguments),
     /// ADD and DEL of the CNI plugin.
     Cni(cni::Arguments),
+    /// Addresses a second, on both datastores.
+    Ipam(ipam::Arguments),
     /// The agent: starts, memory, idle processor time.
     Agent(agent::Arguments),
     /// All of them, each as it is by default, in processes of their own.
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         Subject::Apply(arguments) => apply::run(&arguments),
         Subject::Calicoctl(arguments) => calicoctl::run(&arguments),
         Subject::Cni(arguments) => cni::run(&arguments),
+        Subject::Ipam(arguments) => ipam::run(&arguments),
         Subject::Agent(arguments) => agent::run(&arguments),
         Subject::All => all(),
     }
@@ -68,7 +72,7 @@ fn main() -> anyhow::Result<()> {
 fn all() -> anyhow::Result<()> {
     let program = std::env::current_exe()?;
     let mut failed = Vec::new();
-    for subject in ["flat", "apply", "calicoctl", "cni", "agent", "calc"] {
+    for subject in ["flat", "apply", "calicoctl", "cni", "ipam", "agent", "calc"] {
         if !Command::new(&program).arg(subject).status()?.success() {
             failed.push(subject);
         }

@@ -8,10 +8,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tortie_ipam::cache::Cache;
-use tortie_ipam::key::{Key, Prefix};
+use tortie_ipam::key::Key;
 use tortie_ipam::machine::{Machine, Outcome, Request, Revision, Step};
 use tortie_ipam::record::Record;
-use tortie_ipam::{Owner, net};
+use tortie_ipam::transaction::{Ask, Job, Next, Task, Told, Transaction, Write};
 
 /// A store in which a revision counts the writes of its key, so that writes of different keys commute.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,14 @@ impl Store {
         Outcome::Written(Revision(*writes))
     }
 
+    fn delete(&mut self, key: &Key) -> Outcome {
+        self.live.remove(key);
+        let writes = self.writes.entry(key.clone()).or_insert(0);
+        *writes += 1;
+        self.digest ^= digest((key, &*writes, "deleted"));
+        Outcome::Deleted
+    }
+
     fn stands_at(&self, key: &Key, revision: Revision) -> bool {
         self.live.get(key).is_some_and(|(_, known)| *known == revision || self.blind)
     }
@@ -51,7 +59,7 @@ impl Store {
                 None => Outcome::Missing,
             },
             Request::List { prefix, .. } => {
-                let of_prefix = self.live.iter().filter(|(key, _)| is_of(key, prefix));
+                let of_prefix = self.live.iter().filter(|(key, _)| prefix.holds(key));
                 let items =
                     of_prefix.map(|(key, (record, revision))| (key.clone(), record.clone(), *revision));
                 Outcome::Listed { items: items.collect(), cached: false }
@@ -60,14 +68,36 @@ impl Store {
             Request::Update { key, record, revision } if self.stands_at(key, *revision) => {
                 self.write(key, record)
             }
-            Request::Delete { key, revision } if self.stands_at(key, *revision) => {
-                self.live.remove(key);
-                let writes = self.writes.entry(key.clone()).or_insert(0);
-                *writes += 1;
-                self.digest ^= digest((key, &*writes, "deleted"));
-                Outcome::Deleted
-            }
+            Request::Delete { key, revision } if self.stands_at(key, *revision) => self.delete(key),
             Request::Create { .. } | Request::Update { .. } | Request::Delete { .. } => Outcome::Refused,
+        }
+    }
+
+    /// The same for whole transactions: a write of many keys is one step.
+    pub fn answer(&mut self, ask: &Ask) -> Told {
+        match ask {
+            Ask::One(request) => Told::One(self.perform(request)),
+            Ask::ReadAll(keys) => Told::Read(keys.iter().map(|key| self.live.get(key).cloned()).collect()),
+            Ask::WriteAll(writes) => {
+                let as_expected = |write: &Write| match write.expected {
+                    Some(revision) => self.stands_at(&write.key, revision),
+                    None => !self.live.contains_key(&write.key),
+                };
+                if !writes.iter().all(as_expected) {
+                    return Told::Refused;
+                }
+                let revisions = writes.iter().map(|Write { key, record, .. }| match record {
+                    Some(record) => match self.write(key, record) {
+                        Outcome::Written(revision) => revision,
+                        other => panic!("{other:?}"),
+                    },
+                    None => {
+                        self.delete(key);
+                        Revision(0)
+                    }
+                });
+                Told::Written(revisions.collect())
+            }
         }
     }
 
@@ -94,41 +124,35 @@ impl Store {
     }
 }
 
-fn is_of(key: &Key, prefix: &Prefix) -> bool {
-    match (key, prefix) {
-        (Key::Block(block), Prefix::Blocks(family)) => net::Family::of(block.addr()) == *family,
-        (Key::Affinity(owner, block), Prefix::Claims(wanted, family)) => {
-            owner == wanted && net::Family::of(block.addr()) == *family
-        }
-        (Key::Affinity(Owner::Host(_), _), Prefix::HostClaims) => true,
-        (Key::Affinity(Owner::Virtual(_), _), Prefix::VirtualClaims) => true,
-        (Key::Handle(_), Prefix::Handles) => true,
-        _ => false,
-    }
-}
-
 /// How an operation stands.
 #[derive(Debug, Clone)]
 pub enum Status<R> {
-    Asks(Request),
+    Asks(Ask),
     Finished(R),
     Crashed,
 }
 
-type Running<R> = Box<dyn FnMut(Option<Outcome>) -> Status<R>>;
+/// How an operation's requests go to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// One by one.
+    Singly,
+    /// All writes in one transaction.
+    Together,
+}
+
+type Running<R> = Box<dyn FnMut(Option<Told>) -> Status<R>>;
 
 /// An operation that can be begun again and again.
-pub struct Operation<R>(Box<dyn Fn() -> Running<R>>);
+pub struct Operation<R> {
+    begin: Box<dyn Fn(Way) -> Running<R>>,
+    pub way: Way,
+    ways: &'static [Way],
+}
 
 impl<R: 'static> Operation<R> {
     pub fn new<T: 'static>(begin: impl Fn() -> Machine<T> + 'static, result: fn(T) -> R) -> Self {
-        Operation(Box::new(move || {
-            let mut machine = begin();
-            Box::new(move |outcome| match machine.step(outcome) {
-                Step::Ask(request) => Status::Asks(request),
-                Step::Done(done) => Status::Finished(result(done)),
-            })
-        }))
+        Self::of(None, begin, result)
     }
 
     /// An operation of a process that remembers `cache`.
@@ -137,31 +161,40 @@ impl<R: 'static> Operation<R> {
         begin: impl Fn() -> Machine<T> + 'static,
         result: fn(T) -> R,
     ) -> Self {
-        Operation(Box::new(move || {
-            let (mut machine, mut cache, mut last) = (begin(), cache.clone(), None::<Request>);
-            Box::new(move |mut outcome| {
-                if let (Some(request), Some(outcome)) = (last.take(), &outcome) {
-                    cache.learn(&request, outcome);
-                }
-                loop {
-                    match machine.step(outcome.take()) {
-                        Step::Done(done) => return Status::Finished(result(done)),
-                        Step::Ask(request) => match cache.answer(&request) {
-                            Some(known) => outcome = Some(known),
-                            None => {
-                                last = Some(request.clone());
-                                return Status::Asks(request);
-                            }
-                        },
-                    }
-                }
-            })
-        }))
+        Self::of(Some(cache), begin, result)
+    }
+
+    fn of<T: 'static>(
+        cache: Option<Cache>,
+        begin: impl Fn() -> Machine<T> + 'static,
+        result: fn(T) -> R,
+    ) -> Self {
+        let begin = move |way| match way {
+            Way::Singly => singly(begin(), cache.clone(), result),
+            Way::Together => together(vec![begin()], cache.clone().unwrap_or_default(), move |mut all| {
+                result(all.remove(0))
+            }),
+        };
+        Operation { begin: Box::new(begin), way: Way::Singly, ways: &[Way::Singly, Way::Together] }
+    }
+
+    /// Operations that share one transaction.
+    pub fn together<T: 'static>(
+        begin: impl Fn() -> Vec<Machine<T>> + 'static,
+        result: fn(Vec<T>) -> R,
+    ) -> Self {
+        let begin = move |_| together(begin(), Cache::new(), result);
+        Operation { begin: Box::new(begin), way: Way::Together, ways: &[Way::Together] }
+    }
+
+    /// The ways to try.
+    pub fn ways(&self) -> &'static [Way] {
+        self.ways
     }
 
     /// Where the operation stands when it has been told `history`.
-    fn after(&self, history: &[Outcome]) -> Status<R> {
-        let mut running = (self.0)();
+    fn after(&self, history: &[Told]) -> Status<R> {
+        let mut running = (self.begin)(self.way);
         let mut status = running(None);
         for outcome in history {
             status = running(Some(outcome.clone()));
@@ -170,11 +203,71 @@ impl<R: 'static> Operation<R> {
     }
 }
 
+fn singly<T: 'static, R: 'static>(
+    mut machine: Machine<T>,
+    mut cache: Option<Cache>,
+    result: fn(T) -> R,
+) -> Running<R> {
+    let mut last = None::<Request>;
+    Box::new(move |told| {
+        let mut outcome = told.map(|told| match told {
+            Told::One(outcome) => outcome,
+            other => panic!("{other:?} of a single request"),
+        });
+        if let (Some(cache), Some(request), Some(outcome)) = (&mut cache, last.take(), &outcome) {
+            cache.learn(&request, outcome);
+        }
+        loop {
+            match machine.step(outcome.take()) {
+                Step::Done(done) => return Status::Finished(result(done)),
+                Step::Ask(request) => match cache.as_ref().and_then(|cache| cache.answer(&request)) {
+                    Some(known) => outcome = Some(known),
+                    None => {
+                        last = Some(request.clone());
+                        return Status::Asks(Ask::One(request));
+                    }
+                },
+            }
+        }
+    })
+}
+
+fn together<T: 'static, R: 'static>(
+    machines: Vec<Machine<T>>,
+    mut cache: Cache,
+    result: impl Fn(Vec<T>) -> R + 'static,
+) -> Running<R> {
+    let mut tasks: Vec<Task<T>> = machines.into_iter().map(Task::new).collect();
+    let (mut transaction, mut alone) = (Transaction::default(), None::<usize>);
+    Box::new(move |mut told| {
+        loop {
+            let of_now = match alone {
+                None => &mut tasks[..],
+                Some(at) => &mut tasks[at..=at],
+            };
+            let mut jobs: Vec<&mut dyn Job> = of_now.iter_mut().map(|task| task as &mut dyn Job).collect();
+            match transaction.step(&mut jobs, &mut cache, told.take()) {
+                Next::Ask(ask) => return Status::Asks(ask),
+                Next::Apart => {
+                    tasks.iter_mut().for_each(Job::restart);
+                    alone = Some(0);
+                }
+                Next::Done if alone.is_some_and(|at| at + 1 < tasks.len()) => alone = alone.map(|at| at + 1),
+                Next::Done => {
+                    let done = std::mem::take(&mut tasks).into_iter().map(|task| task.into_result().unwrap());
+                    return Status::Finished(result(done.collect()));
+                }
+            }
+            transaction = Transaction::default();
+        }
+    })
+}
+
 /// A state of both operations and the store.
 #[derive(Clone)]
 pub struct State<R> {
     pub store: Store,
-    histories: [Vec<Outcome>; 2],
+    histories: [Vec<Told>; 2],
     /// Digests of the histories.
     told: [u64; 2],
     pub status: [Status<R>; 2],
@@ -199,9 +292,9 @@ impl<R: Clone + 'static> State<R> {
         digest((self.store.digest, self.told, crashed))
     }
 
-    fn step(&self, one: usize, request: &Request, operation: &Operation<R>) -> Self {
+    fn step(&self, one: usize, ask: &Ask, operation: &Operation<R>) -> Self {
         let mut next = self.clone();
-        let outcome = next.store.perform(request);
+        let outcome = next.store.answer(ask);
         next.told[one] = digest((next.told[one], &outcome));
         next.histories[one].push(outcome);
         next.status[one] = operation.after(&next.histories[one]);
@@ -221,20 +314,21 @@ impl<R: Clone + 'static> State<R> {
 
     /// Against each other, two may fail for ever. Their hundred attempts would only repeat what the first show.
     fn is_cut(&self) -> bool {
-        let refused = |history: &Vec<Outcome>| history.iter().filter(|one| **one == Outcome::Refused).count();
+        let is_refused = |told: &&Told| matches!(told, Told::Refused | Told::One(Outcome::Refused));
+        let refused = |history: &Vec<Told>| history.iter().filter(is_refused).count();
         self.histories.iter().map(refused).sum::<usize>() > REFUSALS
     }
 
     /// How it came to this, for a failed test.
     fn print(&self, mut store: Store, operations: &[Operation<R>; 2]) {
-        let mut told: [Vec<Outcome>; 2] = Default::default();
+        let mut told: [Vec<Told>; 2] = Default::default();
         for turn in &self.schedule {
             match turn {
                 Turn::Crashed(one) => println!("{one}: crashed"),
                 Turn::Stepped(one) => {
-                    let Status::Asks(request) = operations[*one].after(&told[*one]) else { continue };
-                    let outcome = store.perform(&request);
-                    println!("{one}: {request:?} -> {outcome:?}");
+                    let Status::Asks(ask) = operations[*one].after(&told[*one]) else { continue };
+                    let outcome = store.answer(&ask);
+                    println!("{one}: {ask:?} -> {outcome:?}");
                     told[*one].push(outcome);
                 }
             }
@@ -283,9 +377,9 @@ pub fn explore<R: Clone + 'static>(
         }
         let mut at_an_end = true;
         for (one, operation) in operations.iter().enumerate() {
-            let Status::Asks(request) = &state.status[one] else { continue };
+            let Status::Asks(ask) = &state.status[one] else { continue };
             at_an_end = false;
-            pending.push(state.step(one, request, operation));
+            pending.push(state.step(one, ask, operation));
             let other_crashed = matches!(state.status[1 - one], Status::Crashed);
             if crashes == Crashes::Everywhere && !other_crashed {
                 pending.push(state.crash(one));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::explore::{Crashes, Operation, State, Status, Store, explore};
+use crate::explore::{Crashes, Operation, State, Status, Store, Way, explore};
 use crate::support::{START, mk_handle, mk_pool, mk_reservations, mk_view};
 use serde_json::json;
 use tortie_ipam::cache::Cache;
@@ -26,6 +26,8 @@ enum Said {
     Released,
     /// It did nothing.
     Failed,
+    /// Several that shared a transaction.
+    All(Vec<Said>),
 }
 
 fn view() -> Arc<View> {
@@ -94,18 +96,26 @@ enum Handles {
     Same,
 }
 
+/// The addresses that an operation says it has.
+fn all_given(status: &Status<Said>) -> Vec<(HandleId, IpAddr)> {
+    fn given(said: &Said) -> Vec<(HandleId, IpAddr)> {
+        match said {
+            Said::Has(handle, addresses) => addresses.iter().map(|one| (handle.clone(), *one)).collect(),
+            Said::All(all) => all.iter().flat_map(given).collect(),
+            Said::Released | Said::Failed => Vec::new(),
+        }
+    }
+    if let Status::Finished(said) = status { given(said) } else { Vec::new() }
+}
+
 /// What holds at each end of two operations, with or without a crash.
 fn judge(end: &State<Said>, handles: Handles) {
     let before = held(&end.store);
     let mut given = BTreeSet::new();
-    for status in &end.status {
-        if let Status::Finished(Said::Has(handle, addresses)) = status {
-            for address in addresses {
-                assert!(given.insert(*address), "{address} was given twice: {:?}", end.status);
-                if handles == Handles::Different {
-                    assert_eq!(before.get(address), Some(handle), "{address} is stored under its handle");
-                }
-            }
+    for (handle, address) in end.status.iter().flat_map(all_given) {
+        assert!(given.insert(address), "{address} was given twice: {:?}", end.status);
+        if handles == Handles::Different {
+            assert_eq!(before.get(&address), Some(&handle), "{address} is stored under its handle");
         }
     }
     let crashed = end.status.iter().any(|status| matches!(status, Status::Crashed));
@@ -154,10 +164,18 @@ fn try_all(name: &str, store: &Store, operations: [Operation<Said>; 2]) {
     try_with(name, store, operations, Handles::Different);
 }
 
-fn try_with(name: &str, store: &Store, operations: [Operation<Said>; 2], handles: Handles) {
-    let tried = explore(store, &operations, Crashes::Everywhere, |end| judge(end, handles));
-    println!("{name}: {tried:?}");
-    assert!(tried.crashes > 10 && tried.ends > 5, "{name}: {tried:?}");
+/// Each with its requests one by one, and with all its writes in a transaction.
+fn try_with(name: &str, store: &Store, mut operations: [Operation<Said>; 2], handles: Handles) {
+    for first in operations[0].ways() {
+        for second in operations[1].ways() {
+            operations[0].way = *first;
+            operations[1].way = *second;
+            let tried = explore(store, &operations, Crashes::Everywhere, |end| judge(end, handles));
+            println!("{name}, {first:?} and {second:?}: {tried:?}");
+            let least = if (first, second) == (&Way::Singly, &Way::Singly) { 5 } else { 2 };
+            assert!(tried.crashes > 2 * least && tried.ends > least, "{name}: {tried:?}");
+        }
+    }
 }
 
 fn after<T>(machines: impl IntoIterator<Item = Machine<T>>) -> Store {
@@ -370,16 +388,50 @@ fn hosts_that_trust_a_stale_memory() {
 }
 
 #[test]
+fn two_pods_that_share_a_transaction_against_everything_else() {
+    let shared = || {
+        let begin =
+            || ["one", "four"].map(|handle| auto_assign(view(), START, mk_request("node-a", handle, 1)));
+        Operation::together(
+            move || begin().into(),
+            |got: Vec<AutoAssigned>| {
+                Said::All(
+                    ["one", "four"].into_iter().zip(got).map(|(handle, got)| has(handle, got)).collect(),
+                )
+            },
+        )
+    };
+    let store = after([auto_assign(view(), START, mk_request("node-a", "two", 2))]);
+    let removes = || {
+        Operation::new(
+            || release_owner(Owner::host("node-a"), InUse::GiveUp),
+            |result| result.map_or(Said::Failed, |()| Said::Failed),
+        )
+    };
+    let checks = || {
+        let begin = || check(view(), START, None, Repair::Settle);
+        Operation::new(begin, |result| result.map_or(Said::Failed, |_| Said::Failed))
+    };
+    try_all("shared in an empty pool", &Store::default(), [shared(), assigns("node-b", "two", 1)]);
+    try_all("shared and borrower", &store, [shared(), assigns("node-b", "two", 5)]);
+    try_with("shared and same handle", &store, [shared(), releases("one")], Handles::Same);
+    try_all("shared and leaver", &store, [shared(), releases("two")]);
+    try_all("shared and removal", &store, [shared(), removes()]);
+    try_all("shared and check", &store, [shared(), checks()]);
+}
+
+#[test]
 fn without_compare_and_swap_the_same_search_finds_an_address_given_twice() {
     let mut store = after([auto_assign(view(), START, mk_request("node-a", "zero", 1))]);
     store.blind = true;
-    let mut twice = 0;
-    explore(&store, &[assigns("node-a", "one", 1), assigns("node-a", "two", 1)], Crashes::Never, |end| {
-        let given = |status: &Status<Said>| match status {
-            Status::Finished(Said::Has(_, addresses)) => addresses.clone(),
-            _ => Vec::new(),
-        };
-        twice += u32::from(given(&end.status[0]) == given(&end.status[1]));
-    });
-    assert!(twice > 0);
+    for way in [Way::Singly, Way::Together] {
+        let mut operations = [assigns("node-a", "one", 1), assigns("node-a", "two", 1)];
+        operations.iter_mut().for_each(|operation| operation.way = way);
+        let mut twice = 0;
+        explore(&store, &operations, Crashes::Never, |end| {
+            let given = end.status.each_ref().map(all_given);
+            twice += u32::from(given[0][0].1 == given[1][0].1);
+        });
+        assert!(twice > 0, "{way:?}");
+    }
 }

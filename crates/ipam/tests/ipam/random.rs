@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
-use tortie_ipam::backend::{run_cached, transact};
+use tortie_ipam::backend::{Together, run_cached, transact, transact_all};
 use tortie_ipam::cache::Cache;
 use tortie_ipam::record::Config;
+use tortie_ipam::transaction::{Job, Task};
 use tortie_ipam::{
-    AssignAddress, AutoAssign, Error, Finding, HandleId, Machine, Now, Release, Repair, View,
+    AssignAddress, AutoAssign, AutoAssigned, Error, Finding, HandleId, Machine, Now, Release, Repair, View,
     addresses_of_handle, assign_address, auto_assign, check, release, release_by_handle, utilization,
     write_settings,
 };
@@ -75,7 +76,8 @@ impl World {
     fn step(&mut self) {
         self.seconds += self.random.u64(0..20);
         match self.random.u8(0..100) {
-            0..45 => self.assign(),
+            0..35 => self.assign(),
+            35..45 => self.assign_together(),
             45..55 => self.assign_one(),
             55..70 => self.release(),
             70..92 => self.release_by_handle(),
@@ -106,6 +108,30 @@ impl World {
         for address in got.addresses {
             assert!(free.contains(&address.addr()), "{address} was free");
             assert_eq!(self.held.insert(address.addr(), handle.clone()), None, "{address} was free");
+        }
+    }
+
+    fn assign_together(&mut self) {
+        let host = self.random.usize(0..3);
+        let handles: Vec<HandleId> = (0..self.random.u8(2..6)).map(|_| self.handle()).collect();
+        let mut tasks: Vec<Task<AutoAssigned>> = handles
+            .iter()
+            .map(|handle| AutoAssign { handle: Some(handle.clone()), ..AutoAssign::workload(HOSTS[host]) })
+            .map(|request| Task::new(auto_assign(self.view.clone(), self.now(), request)))
+            .collect();
+        let mut jobs: Vec<&mut dyn Job> = tasks.iter_mut().map(|task| task as &mut dyn Job).collect();
+        let done = transact_all(&mut jobs, &self.memory, &mut self.caches[host]).unwrap();
+        assert_eq!(done, Together::Done);
+        for (handle, task) in handles.into_iter().zip(tasks) {
+            let got = task.into_result().unwrap();
+            assert_eq!(got.error, None);
+            let free = self.free();
+            let got = got.v4.unwrap().addresses;
+            assert!(self.strict || got.len() == free.len().min(1));
+            for address in got {
+                assert!(free.contains(&address.addr()), "{address} was free");
+                self.held.insert(address.addr(), Some(handle.clone()));
+            }
         }
     }
 
