@@ -109,7 +109,7 @@ pub fn run_cached<T, B: Backend>(
     drive(machine, |request| match cache.answer(request) {
         Some(outcome) => Ok(outcome),
         None => {
-            let outcome = perform(backend, request)?;
+            let outcome = perform_knowing(backend, cache, request)?;
             cache.learn(request, &outcome);
             Ok(outcome)
         }
@@ -153,19 +153,21 @@ pub fn transact_all<B: Backend>(
         match transaction.step(jobs, cache, told.take()) {
             Next::Done => return Ok(Together::Done),
             Next::Apart => return Ok(Together::Apart),
-            Next::Ask(ask) => told = Some(answer(backend, ask).inspect_err(|_| cache.clear())?),
+            Next::Ask(ask) => told = Some(answer(backend, cache, ask).inspect_err(|_| cache.clear())?),
         }
     }
 }
 
-fn answer<B: Backend>(backend: &B, ask: Ask) -> Result<Told, RunError<B::Error>> {
+fn answer<B: Backend>(backend: &B, cache: &Cache, ask: Ask) -> Result<Told, RunError<B::Error>> {
     Ok(match ask {
-        Ask::One(request) => Told::One(perform(backend, &request)?),
+        Ask::One(request) => Told::One(perform_knowing(backend, cache, &request)?),
         Ask::ReadAll(keys) => {
             let names: Vec<String> = keys.iter().map(Key::to_string).collect();
             let found = backend.get_all(&names).map_err(RunError::Store)?;
             let read = keys.iter().zip(names).zip(found).map(|((key, name), found)| {
-                found.map(|(value, revision)| Ok((decode(name, key, &value)?, revision))).transpose()
+                found
+                    .map(|(value, revision)| Ok((decode(cache, name, key, (&value, revision))?, revision)))
+                    .transpose()
             });
             Told::Read(read.collect::<Result<_, _>>()?)
         }
@@ -199,14 +201,25 @@ fn drive<T, E>(
 /// # Errors
 /// See [`RunError`].
 pub fn perform<B: Backend>(backend: &B, request: &Request) -> Result<Outcome, RunError<B::Error>> {
+    perform_knowing(backend, &Cache::new(), request)
+}
+
+/// The same; what the cache knows as it is stored isn't decoded.
+fn perform_knowing<B: Backend>(
+    backend: &B,
+    cache: &Cache,
+    request: &Request,
+) -> Result<Outcome, RunError<B::Error>> {
     let written = |revision: Option<Revision>| revision.map_or(Outcome::Refused, Outcome::Written);
     Ok(match request {
         Request::Get { key, .. } => {
             let name = key.to_string();
             match backend.get(&name).map_err(RunError::Store)? {
-                Some((value, revision)) => {
-                    Outcome::Found { record: decode(name, key, &value)?, revision, cached: false }
-                }
+                Some((value, revision)) => Outcome::Found {
+                    record: decode(cache, name, key, (&value, revision))?,
+                    revision,
+                    cached: false,
+                },
                 None => Outcome::Missing,
             }
         }
@@ -214,7 +227,7 @@ pub fn perform<B: Backend>(backend: &B, request: &Request) -> Result<Outcome, Ru
             let mut items = Vec::new();
             for (name, (value, revision)) in backend.list(&prefix.to_string()).map_err(RunError::Store)? {
                 if let Some(key) = Key::parse(&name) {
-                    let record = decode(name, &key, &value)?;
+                    let record = decode(cache, name, &key, (&value, revision))?;
                     items.push((key, record, revision));
                 }
             }
@@ -235,6 +248,14 @@ pub fn perform<B: Backend>(backend: &B, request: &Request) -> Result<Outcome, Ru
     })
 }
 
-fn decode<E>(name: String, key: &Key, value: &[u8]) -> Result<Record, RunError<E>> {
-    Record::decode(key, value).map_err(|reason| RunError::Value { key: name, reason })
+fn decode<E>(
+    cache: &Cache,
+    name: String,
+    key: &Key,
+    (value, revision): (&[u8], Revision),
+) -> Result<Record, RunError<E>> {
+    match cache.known(key, revision) {
+        Some(record) => Ok(record),
+        None => Record::decode(key, value).map_err(|reason| RunError::Value { key: name, reason }),
+    }
 }

@@ -57,6 +57,12 @@ impl Cache {
         }
     }
 
+    /// The record of a key, if it is remembered as of this revision: then it needn't be decoded again.
+    pub(crate) fn known(&self, key: &Key, revision: Revision) -> Option<Record> {
+        let (record, known) = self.records.get(key)?.as_ref()?;
+        (*known == revision).then(|| record.clone())
+    }
+
     /// Remembers what the store said.
     pub fn learn(&mut self, request: &Request, outcome: &Outcome) {
         match (request, outcome) {

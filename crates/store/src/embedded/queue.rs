@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -18,9 +18,15 @@ use crate::{Error, Result};
 
 /// The place in the queue; dropping it lets the next one in.
 pub struct Turn<'a> {
-    // In this order: who waits in this process finds the file free.
-    _lock: Flock<File>,
-    _place: Place<'a>,
+    lock: Option<Flock<File>>,
+    place: Place<'a>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Who waits in this process finds the file free. If it can't be unlocked it is closed.
+        self.place.0.places().file = self.lock.take().and_then(|lock| lock.unlock().ok());
+    }
 }
 
 /// The place among the threads of this process, which wait for each other and only one of them for the file.
@@ -28,23 +34,34 @@ struct Place<'a>(&'a Queue);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.free.notify_one();
+        let mut places = self.0.places();
+        places.taken = false;
+        if places.waiting > 0 {
+            self.0.free.notify_one();
+        }
     }
+}
+
+#[derive(Default)]
+struct Places {
+    taken: bool,
+    waiting: usize,
+    /// The lock file, open and not locked, if somebody had it before.
+    file: Option<File>,
 }
 
 /// The queue of one database.
 pub struct Queue {
     path: PathBuf,
     patience: Duration,
-    taken: Mutex<bool>,
+    places: Mutex<Places>,
     free: Condvar,
 }
 
 impl Queue {
     /// The queue at lock file `path`, in which nobody waits longer than `patience`.
     pub fn new(path: PathBuf, patience: Duration) -> Queue {
-        Queue { path, patience, taken: Mutex::new(false), free: Condvar::new() }
+        Queue { path, patience, places: Mutex::default(), free: Condvar::new() }
     }
 
     /// Wait for the turn.
@@ -55,9 +72,10 @@ impl Queue {
     pub fn enter(&self) -> Result<Turn<'_>> {
         let place = self.place()?;
         let failed = |cause: &dyn Display| self.failed(cause);
-        let file = open(&self.path).map_err(|error| failed(&error))?;
+        let file = self.places().file.take();
+        let file = file.map_or_else(|| open(&self.path), Ok).map_err(|error| failed(&error))?;
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Turn { _lock: lock, _place: place }),
+            Ok(lock) => return Ok(Turn { lock: Some(lock), place }),
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, errno)) => return Err(failed(&errno)),
         };
@@ -75,21 +93,27 @@ impl Queue {
             drop(sender.send(outcome));
         });
         match receiver.recv_timeout(self.patience) {
-            Ok(Ok(lock)) => Ok(Turn { _lock: lock, _place: place }),
+            Ok(Ok(lock)) => Ok(Turn { lock: Some(lock), place }),
             Ok(Err(errno)) => Err(failed(&errno)),
             Err(_) => Err(self.held()),
         }
     }
 
     fn place(&self) -> Result<Place<'_>> {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.free.wait_timeout_while(taken, self.patience, |taken| *taken);
-        let (mut taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places();
+        places.waiting += 1;
+        let waited = self.free.wait_timeout_while(places, self.patience, |places| places.taken);
+        let (mut places, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        places.waiting -= 1;
         if waited.timed_out() {
             return Err(self.held());
         }
-        *taken = true;
+        places.taken = true;
         Ok(Place(self))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> Error {

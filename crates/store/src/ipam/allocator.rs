@@ -18,6 +18,9 @@ use crate::{Datastore, Error, Result};
 /// So many operations share a transaction at most: each writes a handle, a block, and now and then a claim.
 const MOST_TOGETHER: usize = 32;
 
+/// So often a turn lets other threads go first, if others took part in the last one.
+const MOMENTS: usize = 4;
+
 /// Operations of address management on one store; threads share it. A process should have one: two would only refuse each
 /// other's writes now and then.
 pub struct Allocator {
@@ -32,6 +35,10 @@ struct Queue {
     waiting: VecDeque<Box<dyn Work>>,
     /// Somebody is at it.
     busy: bool,
+    /// How many wait for him.
+    idle: usize,
+    /// How many operations the last turn had.
+    last: usize,
 }
 
 impl Allocator {
@@ -57,15 +64,14 @@ impl Allocator {
                 return result;
             }
             if queue.busy {
+                queue.idle += 1;
                 queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
                 continue;
             }
             queue.busy = true;
-            let together = queue.waiting.len().min(MOST_TOGETHER);
-            let works = queue.waiting.drain(..together).collect();
-            drop(queue);
             let turn = Turn(self);
-            self.work(works);
+            self.work(self.those_who_come(queue));
             drop(turn);
             queue = lock(&self.waiting);
         }
@@ -74,6 +80,22 @@ impl Allocator {
     /// Forgets what is remembered, for example after the store was replaced. What others change is found out anyway.
     pub fn forget(&self) {
         lock(&self.cache).clear();
+    }
+
+    /// The operations of this turn. Those that the last turn has just served are about to come again, so there is a moment
+    /// for them; a caller who is alone never waits.
+    fn those_who_come<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> Vec<Box<dyn Work>> {
+        for _ in 0..MOMENTS {
+            if queue.waiting.len() >= queue.last {
+                break;
+            }
+            drop(queue);
+            std::thread::yield_now();
+            queue = lock(&self.waiting);
+        }
+        let together = queue.waiting.len().min(MOST_TOGETHER);
+        queue.last = together;
+        queue.waiting.drain(..together).collect()
     }
 
     fn work(&self, mut works: Vec<Box<dyn Work>>) {
@@ -100,8 +122,11 @@ struct Turn<'a>(&'a Allocator);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        lock(&self.0.waiting).busy = false;
-        self.0.turn.notify_all();
+        let mut queue = lock(&self.0.waiting);
+        queue.busy = false;
+        if queue.idle > 0 {
+            self.0.turn.notify_all();
+        }
     }
 }
 
