@@ -11,6 +11,7 @@
 pub mod config;
 pub mod core;
 mod error;
+mod history;
 pub mod http;
 pub mod ledger;
 mod log;

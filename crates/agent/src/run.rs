@@ -31,7 +31,7 @@ use crate::config::{Environment, Settings, Severity, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
 use crate::ledger::{Ledger, RuleName};
 use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
-use crate::{Result, http, log, monitors, server, sys};
+use crate::{Result, history, http, log, monitors, server, sys};
 use configured::Configured;
 
 /// How often a part of the kernel's table is read back, and how many of its elements.
@@ -126,6 +126,7 @@ pub fn run(
     sysctl::write_if_present("net/ipv6/conf/all/forwarding", "1")?;
 
     register(&client, &settings.node)?;
+    history::keep_short(client.clone())?;
 
     monitors::links(heard.clone())?;
     if !driver.is_owned() {

@@ -79,14 +79,15 @@ fn on(kept: Kept, arguments: &Arguments) -> anyhow::Result<()> {
     node.start()?;
     let runtime = Runtime { config: node_config(), node: &node, names };
     node.inside(|| {
-        one_by_one(&runtime, *calls)?;
+        one_by_one(&runtime, *calls, "")?;
         eight_at_a_time(&runtime, *rounds)?;
+        // As a rule a node tracks connections, and at each call the kernel looks for the pod's among them.
         track(*tracked)?;
-        with_tracked(&runtime, *calls)
+        one_by_one(&runtime, *calls, "_tracked")
     })
 }
 
-fn one_by_one(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
+fn one_by_one(runtime: &Runtime<'_>, calls: usize, with: &str) -> anyhow::Result<()> {
     let (mut adds, mut deletions, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let pods = runtime.node.lab.pods();
     for pod in pods.iter().cycle().take(calls) {
@@ -99,22 +100,10 @@ fn one_by_one(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
         bare.push(alone);
         ratios.push(deletion / alone);
     }
-    runtime.median("add_p50_ms", &adds);
-    runtime.median("del_p50_ms", &deletions);
-    runtime.median("bare_del_p50_ms", &bare);
-    runtime.median("del_ratio", &ratios);
-    Ok(())
-}
-
-/// A node tracks connections as a rule, and at each call the kernel looks for the pod's among them.
-fn with_tracked(runtime: &Runtime<'_>, calls: usize) -> anyhow::Result<()> {
-    let (mut adds, mut deletions) = (Vec::new(), Vec::new());
-    for pod in runtime.node.lab.pods().iter().cycle().take(calls) {
-        adds.push(runtime.timed("ADD", pod)?);
-        deletions.push(runtime.timed("DEL", pod)?);
-    }
-    runtime.median("add_tracked_p50_ms", &adds);
-    runtime.median("del_tracked_p50_ms", &deletions);
+    runtime.median(&format!("add{with}_p50_ms"), &adds);
+    runtime.median(&format!("del{with}_p50_ms"), &deletions);
+    runtime.median(&format!("bare_del{with}_p50_ms"), &bare);
+    runtime.median(&format!("del{with}_ratio"), &ratios);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use tortie_netlink::rtnetlink::{
     LinkEvent, LinkMonitor, LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair,
@@ -160,24 +161,28 @@ impl Wiring {
     }
 
     /// Everything after the pair itself: settings, addresses, routes, neighbours, and the kernel has taken all of it in.
-    /// Connections that the addresses had before are forgotten first. The host's end comes up last. For a thread that ends
-    /// then: it enters the pod for good.
+    /// Connections that the addresses had before are forgotten before any route leads here: those of established connections
+    /// pass without a judge. The host's end comes up last. For a thread that ends then: it enters the pod for good.
     ///
     /// # Errors
     /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
     pub fn dress(&self, mut pair: Created, pod: &Namespace) -> Result<()> {
-        forget(&self.addresses)?;
-        for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
-            sysctl::write(&name, value)?;
-        }
-        pod.enter()?;
-        self.pod_settings()?;
-        let mut inside = Rtnetlink::open()?;
-        self.dress_pod(&mut inside, pair.pod_index)?;
-        self.dress_host(&mut pair.host, pair.host_index)?;
-        awake(&mut pair.host, pair.host_index)?;
-        awake(&mut inside, pair.pod_index)?;
-        self.listening(&mut inside)
+        std::thread::scope(|scope| {
+            // Begun outside of the pod: it stays there.
+            let forgetting = scope.spawn(|| forget(&self.addresses));
+            for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
+                sysctl::write(&name, value)?;
+            }
+            pod.enter()?;
+            self.pod_settings()?;
+            let mut inside = Rtnetlink::open()?;
+            self.dress_pod(&mut inside, pair.pod_index)?;
+            forgotten(forgetting)?;
+            self.dress_host(&mut pair.host, pair.host_index)?;
+            awake(&mut pair.host, pair.host_index)?;
+            awake(&mut inside, pair.pod_index)?;
+            self.listening(&mut inside)
+        })
     }
 
     fn dress_host(&self, links: &mut Rtnetlink, index: u32) -> Result<()> {
@@ -377,6 +382,14 @@ pub fn forget(addresses: &[IpAddr]) -> Result<()> {
     }
     Conntrack::open()?.delete_addresses(addresses)?;
     Ok(())
+}
+
+/// The end of a thread that forgets.
+///
+/// # Errors
+/// Its own.
+pub fn forgotten(thread: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    thread.join().unwrap_or_else(|_| Err(Error::Gate("the thread that forgets connections panicked".into())))
 }
 
 /// The pod's routes: to the IPv4 gateway on the link, then everything through the gateway of its family.

@@ -87,6 +87,10 @@ impl Datastore for Ahead {
         self.store.compact(upto)
     }
 
+    fn trim(&self, since: Revision, upto: Revision) -> Result<bool> {
+        self.store.trim(since, upto)
+    }
+
     fn deferred(&self) -> Option<Arc<dyn Datastore>> {
         self.store.deferred()
     }

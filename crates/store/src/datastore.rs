@@ -285,6 +285,13 @@ pub trait Datastore: Send + Sync {
     /// Returns the number of versions that were dropped, where that is not told of the revisions that were.
     fn compact(&self, upto: Revision) -> Result<u64>;
 
+    /// Forget the history before `upto` if that of `since` can still be read: for many who do so now and then, of whom one is
+    /// enough. Whether it was done; a datastore that forgets by itself does nothing.
+    fn trim(&self, since: Revision, upto: Revision) -> Result<bool> {
+        let _ = (since, upto);
+        Ok(false)
+    }
+
     /// The same datastore for callers that write several times and wait for the disk once: writes through it can be read at
     /// once, by everybody, but may be lost with the power until [`Datastore::persist`]; then always the newest are, never
     /// one before another that is kept. `None` if each write waits by itself.

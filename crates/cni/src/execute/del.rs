@@ -80,7 +80,7 @@ fn forget(
     if let Some(found) = ours {
         context.gate.gone(&identity.endpoint_key(), &found.spec.interface_name);
     }
-    if request.config.ipam.plugin_type == CALICO_IPAM {
+    if request.config.ipam.plugin_type == CALICO_IPAM && ours.is_none() {
         // Those of a container whose endpoint another one has taken over, or that never got one.
         match address::held(context.addresses(), &identity.handle()) {
             Ok(held) => addresses.extend(held),
@@ -89,14 +89,17 @@ fn forget(
     }
     addresses.sort_unstable();
     addresses.dedup();
-    faults.extend(wiring::forget(&addresses).err());
-    if let Some(found) = ours {
-        let version = found.metadata.resource_version.as_str();
-        match context.client.delete(&identity.endpoint_key(), Some(version)) {
-            Ok(_) | Err(tortie_store::Error::Missing { .. }) => {}
-            Err(error) => faults.push(error.into()),
+    std::thread::scope(|scope| {
+        let forgetting = scope.spawn(|| wiring::forget(&addresses));
+        if let Some(found) = ours {
+            let version = found.metadata.resource_version.as_str();
+            match context.client.delete(&identity.endpoint_key(), Some(version)) {
+                Ok(_) | Err(tortie_store::Error::Missing { .. }) => {}
+                Err(error) => faults.push(error.into()),
+            }
         }
-    }
+        faults.extend(wiring::forgotten(forgetting).err());
+    });
     // Addresses last: they may be another's as soon as they are free.
     if request.config.ipam.plugin_type == CALICO_IPAM {
         release(context, identity, faults);

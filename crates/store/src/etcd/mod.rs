@@ -264,6 +264,21 @@ impl Datastore for Etcd {
             None => Ok(0),
         }
     }
+
+    fn trim(&self, since: Revision, upto: Revision) -> Result<bool> {
+        let revision = signed(since);
+        let probe =
+            RangeRequest { key: ANY_KEY.into(), revision, count_only: true, ..RangeRequest::default() };
+        let attempt = "look for old revisions";
+        if self.ask::<RangeResponse>(attempt, RANGE, &probe, Repeat::Harmless)?.is_none() {
+            return Ok(false);
+        }
+        let request = CompactionRequest { revision: signed(upto) };
+        // Not noted as what was compacted here: whoever watches isn't behind by so much, or hears it from etcd.
+        let done: Option<CompactionResponse> =
+            self.ask("compact", "/etcdserverpb.KV/Compact", &request, Repeat::Harmless)?;
+        Ok(done.is_some())
+    }
 }
 
 /// All of `writes`, if all is as they expect; else what stands at their keys is read.
