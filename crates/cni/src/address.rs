@@ -15,12 +15,12 @@ use tortie_api::endpoint::NodeSpec;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::pool::{IpPoolSpec, IpReservationSpec};
 use tortie_ipam::{
-    AssignAddress, AutoAssign, HandleId, Machine, Now, Pool, Reservations, Use, View, addresses_of_handle,
-    assign_address, assignment_of, auto_assign, release_by_handle,
+    AssignAddress, AutoAssign, AutoAssigned, HandleId, Machine, Now, Pool, Reservations, Use, View,
+    addresses_of_handle, assign_address, assignment_of, auto_assign, release_by_handle,
 };
 use tortie_store::ipam::Allocator;
-use tortie_store::keys;
 use tortie_store::resources::Client;
+use tortie_store::{Revision, Write, keys};
 
 /// Annotations of pods and namespaces that name pools.
 const POOL_ANNOTATIONS: [&str; 2] = ["cni.projectcalico.org/ipv4pools", "cni.projectcalico.org/ipv6pools"];
@@ -75,8 +75,11 @@ pub fn read_view(client: &Client, node: &str) -> Result<View> {
     Ok(View::new(pools, reservations, nodes))
 }
 
+/// Makes a write of a pod's addresses, which goes out with them where that is possible.
+pub type Along = Box<dyn Fn(&[IpNet]) -> Option<Write> + Send>;
+
 /// Assigns what is wanted, all or nothing. What an earlier attempt with the same handle left is taken back first.
-/// The addresses have their block's prefix length.
+/// The addresses have their block's prefix length. Beside them the revision of what was written along, if it was.
 ///
 /// # Errors
 /// [`Error::Addresses`] in Calico's words.
@@ -85,13 +88,14 @@ pub fn assign(
     view: &Arc<View>,
     identity: &Identity,
     wanted: &Wanted,
-) -> Result<Vec<IpNet>> {
+    along: Along,
+) -> Result<(Vec<IpNet>, Option<Revision>)> {
     let handle = identity.handle();
     release(at, view, &handle)?;
     let assigned = if wanted.requested.is_empty() {
-        assign_any(at, view, identity, wanted)
+        assign_any(at, view, identity, wanted, along)
     } else {
-        assign_requested(at, view, identity, wanted)
+        assign_requested(at, view, identity, wanted).map(|addresses| (addresses, None))
     };
     assigned.inspect_err(|_| {
         if let Err(error) = release(at, view, &handle) {
@@ -148,7 +152,8 @@ fn assign_any(
     view: &Arc<View>,
     identity: &Identity,
     wanted: &Wanted,
-) -> Result<Vec<IpNet>> {
+    along: Along,
+) -> Result<(Vec<IpNet>, Option<Revision>)> {
     let namespace = namespace_of(at.client, identity)?;
     let pools = |family: usize, configured: &[String]| {
         let annotated = [&wanted.annotations, &namespace.annotations];
@@ -173,19 +178,30 @@ fn assign_any(
             ..AutoAssign::workload(&identity.node)
         },
     );
-    let got = at.run(machine)?;
-    if let Some(error) = got.error {
+    let (got, revision) = match at.allocator {
+        Some(allocator) => {
+            let done = allocator.run_with(machine, move |got| along(&given(got).ok()?));
+            done.map_err(told)?
+        }
+        None => (at.run(machine)?, None),
+    };
+    Ok((given(&got)?, revision))
+}
+
+/// All that was wanted, or why not.
+fn given(got: &AutoAssigned) -> Result<Vec<IpNet>> {
+    if let Some(error) = &got.error {
         return Err(Error::Addresses(error.to_string()));
     }
     let mut addresses = Vec::new();
-    for family in [got.v4, got.v6].into_iter().flatten() {
+    for family in [&got.v4, &got.v6].into_iter().flatten() {
         if let Some(shortage) = family.shortage() {
             return Err(Error::Addresses(format!(
                 "failed to request IPv{} addresses: {shortage}",
                 family.family.number()
             )));
         }
-        addresses.extend(family.addresses);
+        addresses.extend(family.addresses.iter().copied());
     }
     Ok(addresses)
 }
@@ -272,12 +288,16 @@ impl Addresses<'_> {
             Some(allocator) => allocator.run(machine),
             None => tortie_store::ipam::run(self.client.store().as_ref(), machine),
         };
-        done.map_err(|error| match error {
-            tortie_store::Error::Unreadable { key, cause } => {
-                Error::Addresses(format!("failed to parse datastore entry key={key}; {cause}"))
-            }
-            error => Error::Store(error),
-        })
+        done.map_err(told)
+    }
+}
+
+fn told(error: tortie_store::Error) -> Error {
+    match error {
+        tortie_store::Error::Unreadable { key, cause } => {
+            Error::Addresses(format!("failed to parse datastore entry key={key}; {cause}"))
+        }
+        error => Error::Store(error),
     }
 }
 

@@ -47,6 +47,11 @@ impl<T> Task<T> {
         Task { machine, result: None }
     }
 
+    /// What is going to come of it, at its end.
+    pub fn result(&self) -> Option<&T> {
+        self.result.as_ref()
+    }
+
     /// What came of it. It counts when its transaction has ended, and not before.
     pub fn into_result(self) -> Option<T> {
         self.result

@@ -14,11 +14,11 @@ use tortie_ipam::{
     AutoAssign, HandleId, Machine, Now, Pool, Repair, Reservations, View, addresses_of_handle, auto_assign,
     check, release_by_handle, write_settings,
 };
-use tortie_store::Datastore;
 use tortie_store::embedded::{Durability, Embedded};
 use tortie_store::etcd::server::{Server, Start};
 use tortie_store::etcd::{self, Etcd};
 use tortie_store::ipam::{Allocator, run};
+use tortie_store::{Datastore, Write};
 
 const NOW: Now = Now(1_800_000_000_000_000_000);
 const THREADS: usize = 8;
@@ -165,4 +165,37 @@ fn processes_against_each_other_on_etcd() {
     let server = mk_server(directory.path());
     let store = etcd(&server);
     all_at_once(&store, &against_each_other(&store), 60);
+}
+
+#[test]
+fn what_belongs_to_an_address_is_written_with_it_or_left_to_the_caller() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = mk_server(directory.path());
+    let (store, view) = (etcd(&server), mk_view());
+    let allocator = Allocator::new(Arc::clone(&store));
+    let take = |number: u32| {
+        let handle = HandleId::new(&format!("k8s-pod-network.{number}"));
+        let key = format!("/pods/{number}");
+        let along = move |got: &tortie_ipam::AutoAssigned| {
+            Some(Write::create(&key, got.v4.as_ref()?.addresses[0].to_string().as_bytes()))
+        };
+        let (got, written) = allocator.run_with(wants(&view, "node-a", &handle), along).unwrap();
+        (got.v4.unwrap().addresses[0].to_string(), written, handle)
+    };
+    take(0);
+    let before = store.revision().unwrap().0;
+    let (address, written, handle) = take(1);
+    assert_eq!(store.revision().unwrap().0, before + 1, "one transaction");
+    let found = store.get("/pods/1").unwrap().unwrap();
+    assert_eq!((found.value, Some(found.revision)), (address.into_bytes(), written));
+    let handle = store.get(&tortie_store::keys::ipam_handle(handle.as_str())).unwrap().unwrap();
+    assert_eq!(handle.revision, found.revision);
+
+    store.put("/pods/2", b"another's").unwrap();
+    let (address, written, handle) = take(2);
+    assert_eq!(written, None);
+    assert_eq!(store.get("/pods/2").unwrap().unwrap().value, b"another's");
+    let held = run(&*store, addresses_of_handle(handle)).unwrap().unwrap();
+    assert_eq!(held.len(), 1, "the address is had all the same");
+    assert!(address.starts_with(&held[0].to_string()));
 }

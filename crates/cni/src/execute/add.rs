@@ -1,7 +1,7 @@
 //! ADD.
 
 use super::Context;
-use crate::address::{self, Wanted, annotation_list};
+use crate::address::{self, Along, Wanted, annotation_list};
 use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
 use crate::identity::{Identity, Workload};
 use crate::output::{Address, Attachment, Interface, Route};
@@ -12,11 +12,13 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use tortie_api::endpoint::{NodeSpec, WorkloadEndpoint};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_netlink::Namespace;
 use tortie_netlink::rtnetlink::{LinkRef, Mac};
-use tortie_store::resources::{Client, Labels};
+use tortie_store::Revision;
+use tortie_store::resources::{Client, Labels, Prepared};
 
 /// The IPAM that is ours.
 pub(super) const CALICO_IPAM: &str = "calico-ipam";
@@ -41,7 +43,7 @@ pub(super) fn add(context: &Context<'_>, request: &Request, pod: &Namespace) -> 
 pub(super) fn add_addresses(context: &Context<'_>, request: &Request) -> Result<Value> {
     context.ready()?;
     let identity = context.identity(request);
-    let nets = assign(context, request, &identity)?;
+    let (nets, _) = assign(context, request, &identity, Box::new(|_| None))?;
     context.persist()?;
     Ok(calico_result(&nets).to_json(request.version()))
 }
@@ -111,6 +113,9 @@ fn attach(
     pod: &Namespace,
 ) -> Result<Attachment> {
     let pair = pair(request, identity)?;
+    if identity.workload == Workload::Container {
+        ensure_profile(context.client, &identity.network)?;
+    }
     // What is begun here ends here, whatever fails beside it: the scope waits for its thread.
     std::thread::scope(|scope| {
         let (make, made) = channel();
@@ -122,13 +127,24 @@ fn attach(
             _ = make.send(());
             told.recv().map_or(Ok(()), |wiring| wiring.dress(created, pod))
         });
-        let attachment = addresses(context, request, identity)?;
+        let new = NewEndpoint::default();
+        // One that is there already is changed, in a write of its own.
+        let along: Along = match before {
+            None => new.along(context, request, identity, &pair),
+            Some(_) => Box::new(|_| None),
+        };
+        let (attachment, revision) = addresses(context, request, identity, along)?;
         let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
         let routes = routes(request, &attachment.routes, &addresses);
         drop(tell.send(wiring(request, pair.clone(), &addresses, routes)));
-        let attached = Attached { interface: &pair.host_interface, mac: pair.mac, addresses: &addresses };
-        let endpoint = endpoint(identity, &request.config, &attached)?;
-        let stored = store(context.client, identity, endpoint, before)?;
+        let stored = match revision.map(|revision| new.stored(revision)).transpose()?.flatten() {
+            Some(stored) => stored,
+            None => {
+                let attached =
+                    Attached { interface: &pair.host_interface, mac: pair.mac, addresses: &addresses };
+                store(context.client, endpoint(identity, &request.config, &attached)?, before)?
+            }
+        };
         // Not made: the other thread's error says why.
         let judged = made.recv().ok().map(|()| context.gate.judge(stored)).transpose();
         let persisted = context.persist();
@@ -141,16 +157,38 @@ fn attach(
     })
 }
 
+/// An endpoint that is written together with its addresses.
+#[derive(Default)]
+struct NewEndpoint(Arc<Mutex<Option<Prepared>>>);
+
+impl NewEndpoint {
+    fn along(&self, context: &Context<'_>, request: &Request, identity: &Identity, pair: &Pair) -> Along {
+        let (client, config, identity) = (context.client.clone(), request.config.clone(), identity.clone());
+        let (interface, mac, kept) = (pair.host_interface.clone(), pair.mac, Arc::clone(&self.0));
+        Box::new(move |nets| {
+            let addresses: Vec<IpAddr> = nets.iter().map(IpNet::addr).collect();
+            let attached = Attached { interface: &interface, mac, addresses: &addresses };
+            // What is wrong with it is told when it is written by itself.
+            let object = endpoint(&identity, &config, &attached).ok()?;
+            let prepared = client.prepare(Client::to_json(&object).ok()?).ok()?;
+            let write = prepared.write();
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
+            Some(write)
+        })
+    }
+
+    fn stored(&self, revision: Revision) -> Result<Option<WorkloadEndpoint>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|prepared| typed(prepared.at(revision)?)).transpose()
+    }
+}
+
 /// Returns the endpoint as it is stored.
 fn store(
     client: &Client,
-    identity: &Identity,
     mut object: WorkloadEndpoint,
     before: Option<&WorkloadEndpoint>,
 ) -> Result<WorkloadEndpoint> {
-    if identity.workload == Workload::Container {
-        ensure_profile(client, &identity.network)?;
-    }
     let stored = if let Some(before) = before {
         // Whoever changed it since we read it must be seen: it may be a newer container's.
         object.metadata.resource_version.clone_from(&before.metadata.resource_version);
@@ -201,7 +239,12 @@ fn undo(context: &Context<'_>, request: &Request, identity: &Identity) {
 }
 
 /// The pod's addresses, from whoever has them.
-fn addresses(context: &Context<'_>, request: &Request, identity: &Identity) -> Result<Attachment> {
+fn addresses(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    along: Along,
+) -> Result<(Attachment, Option<Revision>)> {
     let annotations = &request.config.args.cni.annotations;
     let (fixed, free) =
         (annotations.get(ANNOTATION_ADDRESSES), annotations.get(ANNOTATION_ADDRESSES_NO_IPAM));
@@ -216,20 +259,26 @@ fn addresses(context: &Context<'_>, request: &Request, identity: &Identity) -> R
         }
         let nets = parse_addresses(ANNOTATION_ADDRESSES_NO_IPAM, text)?;
         let ips = nets.into_iter().map(|address| Address { address: IpNet::from(address), gateway: None });
-        return Ok(Attachment { ips: ips.collect(), ..Attachment::default() });
+        return Ok((Attachment { ips: ips.collect(), ..Attachment::default() }, None));
     }
-    let attachment = if request.config.ipam.plugin_type == CALICO_IPAM {
-        calico_result(&assign(context, request, identity)?)
+    let (attachment, revision) = if request.config.ipam.plugin_type == CALICO_IPAM {
+        let (nets, revision) = assign(context, request, identity, along)?;
+        (calico_result(&nets), revision)
     } else {
-        delegate::add(request, &delegated_config(context, request, &identity.node)?)?
+        (delegate::add(request, &delegated_config(context, request, &identity.node)?)?, None)
     };
     if attachment.ips.is_empty() {
         return Err(Error::Addresses("IPAM plugin returned missing IP config".into()));
     }
-    Ok(attachment)
+    Ok((attachment, revision))
 }
 
-fn assign(context: &Context<'_>, request: &Request, identity: &Identity) -> Result<Vec<IpNet>> {
+fn assign(
+    context: &Context<'_>,
+    request: &Request,
+    identity: &Identity,
+    along: Along,
+) -> Result<(Vec<IpNet>, Option<Revision>)> {
     let config = &request.config;
     let annotations = &config.args.cni.annotations;
     let requested = match (annotations.get(ANNOTATION_ADDRESSES), request.args.ip) {
@@ -253,7 +302,7 @@ fn assign(context: &Context<'_>, request: &Request, identity: &Identity) -> Resu
         });
     }
     let view = context.view(&identity.node)?;
-    address::assign(context.addresses(), &view, identity, &wanted)
+    address::assign(context.addresses(), &view, identity, &wanted, along)
 }
 
 /// Addresses with their blocks' masks, and routes to the blocks, as `calico-ipam` prints them.

@@ -10,6 +10,7 @@ use tortie_cni::{Context, Gate, Judging, Plugin, Reply, Request, execute};
 use tortie_netlink::rtnetlink::LinkRef;
 use tortie_netlink::{OwnedNamespace, Rtnetlink};
 use tortie_store::embedded::{Embedded, Options};
+use tortie_store::ipam::Allocator;
 use tortie_store::resources::{Client, Labels};
 
 static NEXT: AtomicU32 = AtomicU32::new(1000);
@@ -24,6 +25,8 @@ pub fn mk_namespace() -> OwnedNamespace {
 pub struct Host {
     pub namespace: OwnedNamespace,
     pub client: Client,
+    /// As in an agent; a plugin's process has none.
+    pub allocator: Allocator,
     pub directory: tempfile::TempDir,
 }
 
@@ -83,7 +86,9 @@ impl Host {
         let store = Embedded::open(Options::new(directory.path().join("tortie.db"))).unwrap();
         let client = Client::new(Arc::new(store));
         furnish(&client);
-        Host { namespace: mk_namespace(), client, directory }
+        let store = client.store();
+        let allocator = Allocator::new(store.deferred().unwrap_or_else(|| Arc::clone(store)));
+        Host { namespace: mk_namespace(), client, allocator, directory }
     }
 
     pub fn create(&self, kind: &str, name: &str, spec: Value) {
@@ -106,7 +111,8 @@ impl Host {
         let reply = self
             .namespace
             .run(move || {
-                let context = Context { client: &client, gate, node: "node-1", view: None, allocator: None };
+                let allocator = Some(&self.allocator);
+                let context = Context { client: &client, gate, node: "node-1", view: None, allocator };
                 execute(&context, &request, pod.as_ref())
             })
             .unwrap();

@@ -12,8 +12,9 @@ use tortie_ipam::cache::Cache;
 use tortie_ipam::machine::{Outcome, Request};
 use tortie_ipam::transaction::{Job, Task};
 
-use super::{OnStore, failed};
-use crate::{Datastore, Error, Result};
+use super::along::{Along, Beside};
+use super::failed;
+use crate::{Datastore, Error, Result, Revision, Write};
 
 /// So many operations share a transaction at most: each writes a handle, a block, and now and then a claim.
 const MOST_TOGETHER: usize = 32;
@@ -54,14 +55,30 @@ impl Allocator {
     /// Those of the datastore, and [`Error::Unreadable`] for a record that isn't one. As after any failure of the store the
     /// operation may be done, half or whole: release by its handle.
     pub fn run<T: Send + 'static>(&self, machine: Machine<T>) -> Result<T> {
-        let result = Arc::new(Mutex::new(None));
+        self.run_with(machine, |_| None).map(|(result, _)| result)
+    }
+
+    /// [`Allocator::run`], and what `along` makes of its result is written in the same transaction, as a rule: the key's
+    /// new revision, or none if that was not possible, and the caller has to write it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run_with<T: Send + 'static>(
+        &self,
+        machine: Machine<T>,
+        along: impl Fn(&T) -> Option<Write> + Send + 'static,
+    ) -> Result<(T, Option<Revision>)> {
+        let (result, beside) = (Arc::new(Mutex::new(None)), Arc::new(Beside::default()));
         let mut queue = lock(&self.waiting);
-        queue
-            .waiting
-            .push_back(Box::new(Waiting { task: Some(Task::new(machine)), result: Arc::clone(&result) }));
+        queue.waiting.push_back(Box::new(Waiting {
+            task: Some(Task::new(machine)),
+            along: Box::new(along),
+            beside: Arc::clone(&beside),
+            result: Arc::clone(&result),
+        }));
         loop {
             if let Some(result) = lock(&result).take() {
-                return result;
+                return result.map(|result| (result, *lock(&beside.written)));
             }
             if queue.busy {
                 queue.idle += 1;
@@ -99,8 +116,9 @@ impl Allocator {
     }
 
     fn work(&self, mut works: Vec<Box<dyn Work>>) {
-        let (store, mut cache) = (OnStore(&*self.store), lock(&self.cache));
+        let mut cache = lock(&self.cache);
         if works.len() > 1 {
+            let store = Along::new(&*self.store, works.iter().map(|work| work.beside()).collect());
             let mut jobs: Vec<&mut dyn Job> = works.iter_mut().map(|work| work.job()).collect();
             match transact_all(&mut jobs, &store, &mut cache).map_err(failed) {
                 Ok(Together::Done) => return works.into_iter().for_each(|work| work.end(Ok(()))),
@@ -111,6 +129,7 @@ impl Allocator {
             works.iter_mut().for_each(|work| work.job().restart());
         }
         for mut work in works {
+            let store = Along::new(&*self.store, vec![work.beside()]);
             let done = transact_all(&mut [work.job()], &store, &mut cache).map_err(failed);
             work.end(done.map(drop));
         }
@@ -134,18 +153,30 @@ impl Drop for Turn<'_> {
 trait Work: Send {
     fn job(&mut self) -> &mut dyn Job;
 
+    /// What it wants to be written along.
+    fn beside(&self) -> Arc<Beside>;
+
     /// Tells the caller.
     fn end(self: Box<Self>, done: Result<()>);
 }
 
+/// Makes a write of a result.
+type Making<T> = Box<dyn Fn(&T) -> Option<Write> + Send>;
+
 struct Waiting<T> {
     task: Option<Task<T>>,
+    along: Making<T>,
+    beside: Arc<Beside>,
     result: Arc<Mutex<Option<Result<T>>>>,
 }
 
 impl<T: Send> Work for Waiting<T> {
     fn job(&mut self) -> &mut dyn Job {
         self
+    }
+
+    fn beside(&self) -> Arc<Beside> {
+        Arc::clone(&self.beside)
     }
 
     fn end(mut self: Box<Self>, done: Result<()>) {
@@ -156,10 +187,16 @@ impl<T: Send> Work for Waiting<T> {
 
 impl<T> Job for Waiting<T> {
     fn step(&mut self, outcome: Option<Outcome>) -> Option<Request> {
-        self.task.as_mut().and_then(|task| task.step(outcome))
+        let task = self.task.as_mut()?;
+        let request = task.step(outcome);
+        if request.is_none() {
+            *lock(&self.beside.wanted) = task.result().and_then(&self.along);
+        }
+        request
     }
 
     fn restart(&mut self) {
+        *lock(&self.beside.wanted) = None;
         if let Some(task) = &mut self.task {
             task.restart();
         }

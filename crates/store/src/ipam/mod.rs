@@ -4,6 +4,7 @@
 //! transaction.
 
 mod allocator;
+mod along;
 
 use tortie_ipam::Machine;
 use tortie_ipam::backend::{self, Backend, RunError, Versioned};
@@ -34,13 +35,7 @@ impl Backend for OnStore<'_> {
     }
 
     fn write_all(&self, writes: Vec<backend::Write>) -> Result<Option<Vec<IpamRevision>>> {
-        let writes: Vec<Write> = writes
-            .into_iter()
-            .map(|backend::Write { key, value, expected }| {
-                let expect = expected.map_or(Expect::Absent, |revision| Expect::At(Revision(revision.0)));
-                Write { key, value, expect }
-            })
-            .collect();
+        let writes: Vec<Write> = writes.into_iter().map(as_write).collect();
         let written = unless_refused(self.0.write_all(&writes))?;
         Ok(written.map(|revisions| revisions.into_iter().map(|revision| IpamRevision(revision.0)).collect()))
     }
@@ -57,6 +52,12 @@ impl Backend for OnStore<'_> {
     fn delete(&self, key: &str, revision: IpamRevision) -> Result<bool> {
         Ok(unless_refused(self.0.delete(key, Some(Revision(revision.0))))?.is_some())
     }
+}
+
+fn as_write(write: backend::Write) -> Write {
+    let backend::Write { key, value, expected } = write;
+    let expect = expected.map_or(Expect::Absent, |revision| Expect::At(Revision(revision.0)));
+    Write { key, value, expect }
 }
 
 fn versioned(found: KeyValue) -> Versioned {

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_api::meta::{Object, Spec};
 
-use crate::{Datastore, Error, Listing, Result, Revision, json, keys};
+use crate::{Datastore, Error, Listing, Result, Revision, Write, json, keys};
 
 pub use initial::{COMPATIBLE_VERSION, DEFAULT_ALLOW_PROFILE, default_allow_profile};
 pub use metadata::Labels;
@@ -47,6 +47,28 @@ pub struct Found {
     pub revision: Revision,
     /// As in [`Objects`].
     pub unreadable: Vec<Error>,
+}
+
+/// A new object, ready to be written.
+#[derive(Debug)]
+pub struct Prepared {
+    id: ResourceKey,
+    value: Vec<u8>,
+}
+
+impl Prepared {
+    /// The write that creates it.
+    pub fn write(&self) -> Write {
+        Write::create(&keys::resource(&self.id), &self.value)
+    }
+
+    /// The object as it is stored since `revision`.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if it is no JSON, which it was made of.
+    pub fn at(&self, revision: Revision) -> Result<Value> {
+        read(&self.id, &self.value, revision)
+    }
 }
 
 /// Objects on a datastore. Clones share it.
@@ -173,11 +195,32 @@ impl Client {
         self.create_if(object, |_, _| Ok(()))
     }
 
+    /// An object as [`Client::create`] would write it, for callers that write it together with something else.
+    ///
+    /// # Errors
+    /// As [`Client::create`], but for what is known at the write.
+    pub fn prepare(&self, object: Value) -> Result<Prepared> {
+        self.prepare_if(object, |id, object| rules::on_create(self, id, object))
+    }
+
     fn create_if(
+        &self,
+        object: Value,
+        allowed: impl FnOnce(&ResourceKey, &Value) -> Result<()>,
+    ) -> Result<Value> {
+        let prepared = self.prepare_if(object, allowed)?;
+        match self.store.create(&keys::resource(&prepared.id), &prepared.value) {
+            Ok(revision) => self.written(&prepared.id, prepared.at(revision)?),
+            Err(Error::Exists { .. }) => Err(Error::AlreadyExists { id: prepared.id }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn prepare_if(
         &self,
         mut object: Value,
         allowed: impl FnOnce(&ResourceKey, &Value) -> Result<()>,
-    ) -> Result<Value> {
+    ) -> Result<Prepared> {
         if let Some(version) = resource_version(&object) {
             return Err(Error::invalid(
                 "Metadata.ResourceVersion",
@@ -195,11 +238,7 @@ impl Client {
         addresses::check(&id, &object)?;
         metadata::created(&mut object, std::time::SystemTime::now());
         let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
-        match self.store.create(&keys::resource(&id), &value) {
-            Ok(revision) => self.written(&id, read(&id, &value, revision)?),
-            Err(Error::Exists { .. }) => Err(Error::AlreadyExists { id }),
-            Err(error) => Err(error),
-        }
+        Ok(Prepared { id, value })
     }
 
     /// Replace an object that exists. Its uid and creation time stay, whatever `object` says. If `object` has a resource
