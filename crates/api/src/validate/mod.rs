@@ -14,6 +14,8 @@ mod felix;
 mod metadata;
 mod structs;
 mod table;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use serde_json::Value;

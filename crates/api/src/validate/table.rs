@@ -22,6 +22,16 @@ pub fn checks(go_name: &str, field: &str) -> &'static [Check] {
     INDEX.get(&(go_name, field)).copied().unwrap_or(&[])
 }
 
+/// Each type and field that has conditions.
+#[cfg(test)]
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let fields = |(of, fields): &(&'static str, &'static [(&'static str, &'static [Check])])| {
+        let of = *of;
+        fields.iter().map(move |(field, _)| (of, *field))
+    };
+    TABLE.iter().chain(felix::TABLE).flat_map(fields)
+}
+
 use Check::{Bounds, Cidr, Each, Int32, Items, Length, OneOf, OneOfNumbers, Pattern, Range, Required, Tag};
 
 const SELECTOR: &[Check] = &[Length(1024), Tag("selector", check::is_selector, "a selector")];

@@ -53,6 +53,51 @@ struct Pods {
     /// First from these nodes: without effect where there is no Kubernetes.
     #[arg(long, hide = true)]
     focus_nodes: Option<String>,
+    /// All of these nodes: without effect where there is no Kubernetes.
+    #[arg(long, hide = true)]
+    problem_nodes: Option<String>,
+    /// All of the nodes of these pods: without effect where there is no Kubernetes.
+    #[arg(long, hide = true)]
+    problem_pods: Option<String>,
+    /// All of these nodes, to compare: without effect where there is no Kubernetes.
+    #[arg(long, hide = true)]
+    comparison_nodes: Option<String>,
+    /// All of so many nodes: without effect where there is no Kubernetes.
+    #[arg(long, default_value_t = 0, hide = true)]
+    sample_nodes: u32,
+    /// How long a command of the collection may be silent: nothing that is collected without Kubernetes waits.
+    #[arg(long, default_value = "5m", hide = true)]
+    command_timeout: String,
+    /// How long the whole may take: nothing that is collected without Kubernetes waits.
+    #[arg(long, default_value = "10m", hide = true)]
+    overall_timeout: String,
+}
+
+impl Pods {
+    /// The flags that were given for nothing.
+    fn without_effect(&self) -> impl Iterator<Item = &'static str> {
+        let Pods {
+            since,
+            max_logs: _,
+            max_parallelism: _,
+            focus_nodes,
+            problem_nodes,
+            problem_pods,
+            comparison_nodes,
+            sample_nodes,
+            command_timeout: _,
+            overall_timeout: _,
+        } = self;
+        let given = [
+            ("--since", since.is_some()),
+            ("--focus-nodes", focus_nodes.is_some()),
+            ("--problem-nodes", problem_nodes.is_some()),
+            ("--problem-pods", problem_pods.is_some()),
+            ("--comparison-nodes", comparison_nodes.is_some()),
+            ("--sample-nodes", *sample_nodes != 0),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag)
+    }
 }
 
 /// Collects.
@@ -102,10 +147,9 @@ fn collect(diags: &Diags) -> Result<(), Failure> {
     ipam(&["show", "--show-configuration"], "ipam-configuration.txt");
     ipam(&["check", "--show-all-ips"], "ipam-check.txt");
     bundle.run("Collecting the agent's status ...", &[&program, "status"], "agent-status.txt");
-    let Pods { since, max_logs: _, max_parallelism: _, focus_nodes } = pods;
     println!("Not collected: logs of pods and what other nodes hold, since there is no Kubernetes to ask.");
-    if since.is_some() || focus_nodes.is_some() {
-        println!("--since and --focus-nodes have no effect.");
+    for flag in pods.without_effect() {
+        println!("{flag} has no effect.");
     }
     let archive = PathBuf::from(ARCHIVE);
     bundle.pack(&archive).map_err(Failure::Command)?;

@@ -21,8 +21,8 @@ use crate::output::{self, Shown};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// A file with policies of Kubernetes, or - for standard input.
-    #[arg(short, long, default_value = "", hide_default_value = true)]
-    filename: PathBuf,
+    #[arg(short, long)]
+    filename: Option<PathBuf>,
     /// yaml or json.
     #[arg(short, long, default_value = "yaml")]
     output: String,
@@ -53,7 +53,9 @@ fn convert(arguments: &Arguments) -> Result<String, String> {
         other => return Err(format!("unrecognized output format '{other}'")),
     };
     let mut converted = Vec::new();
-    for object in read(filename).map_err(|message| format!("failed to execute command: {message}"))? {
+    for object in
+        read(filename.as_deref()).map_err(|message| format!("failed to execute command: {message}"))?
+    {
         let (kind, json) =
             as_calico(&object).map_err(|message| format!("failed to execute command: {message}"))?;
         let faults = validate::validate_json(kind, &json);
@@ -68,10 +70,8 @@ fn convert(arguments: &Arguments) -> Result<String, String> {
     Ok(output::to_text(writer, &converted))
 }
 
-fn read(path: &Path) -> Result<Vec<Object>, String> {
-    if path.as_os_str().is_empty() {
-        return Err("no file is given; expected --filename".to_owned());
-    }
+fn read(path: Option<&Path>) -> Result<Vec<Object>, String> {
+    let path = path.ok_or_else(|| "no file is given; expected --filename".to_owned())?;
     let mut objects = Vec::new();
     for file in input::read(path, false).map_err(|error| format!("{error:#}"))? {
         let read = decode::decode(&file.text).into_objects();

@@ -57,8 +57,8 @@ struct Only {
 #[derive(Debug, Args)]
 struct Import {
     /// The file to read.
-    #[arg(short, long, default_value = "", hide_default_value = true)]
-    filename: PathBuf,
+    #[arg(short, long)]
+    filename: Option<PathBuf>,
     #[command(flatten)]
     store: Store,
 }

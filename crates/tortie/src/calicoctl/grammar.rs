@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 
 /// The same commands with cobra's habits: a flag may be repeated, the last one counts; a value may begin with a hyphen;
-/// nothing is required before the command itself asks for it.
+/// nothing is required before the command itself asks for it; words that a command has no use for are passed over.
 pub fn as_cobra(command: Command) -> Command {
     let names: Vec<String> =
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
@@ -17,9 +17,11 @@ pub fn as_cobra(command: Command) -> Command {
         Some(help) => command.after_help(help.replace("tortie ", "calicoctl ")),
         None => command,
     };
-    let command = match command.has_subcommands() {
-        true => command.arg_required_else_help(true),
-        false => command,
+    let takes_words = command.get_positionals().next().is_some();
+    let command = match (command.has_subcommands(), takes_words) {
+        (true, _) => command.arg_required_else_help(true),
+        (false, false) => command.arg(Arg::new("passed over").num_args(0..).hide(true)),
+        (false, true) => command,
     };
     command.mut_args(|argument| match argument.get_action() {
         ArgAction::Set | ArgAction::Append if !argument.is_positional() => {
@@ -30,16 +32,25 @@ pub fn as_cobra(command: Command) -> Command {
 }
 
 /// The words of a command line with each switch that has a value, as `--recursive=true`, by itself or left out.
-pub fn plain_switches(command: &Command, words: impl Iterator<Item = String>) -> Vec<String> {
+///
+/// # Errors
+/// A value that is neither true nor false, in cobra's words.
+pub fn plain_switches(command: &Command, words: impl Iterator<Item = String>) -> Result<Vec<String>, String> {
     let mut switches = BTreeSet::new();
     collect_switches(command, &mut switches);
     words
         .filter_map(|word| {
             let given = word.strip_prefix("--").and_then(|word| word.split_once('='));
             match given.filter(|(name, _)| switches.contains(*name)) {
-                Some((name, "true" | "t" | "T" | "TRUE" | "True" | "1")) => Some(format!("--{name}")),
+                Some((name, "true" | "t" | "T" | "TRUE" | "True" | "1")) => Some(Ok(format!("--{name}"))),
                 Some((_, "false" | "f" | "F" | "FALSE" | "False" | "0")) => None,
-                _ => Some(word),
+                Some((name, value)) => {
+                    let flag = spelt(command, &format!("--{name}"));
+                    Some(Err(format!(
+                        "invalid argument {value:?} for {flag:?} flag: strconv.ParseBool: parsing {value:?}: invalid syntax"
+                    )))
+                }
+                None => Some(Ok(word)),
             }
         })
         .collect()
@@ -50,6 +61,29 @@ fn collect_switches(command: &Command, found: &mut BTreeSet<String>) {
         command.get_arguments().filter(|argument| matches!(argument.get_action(), ArgAction::SetTrue));
     found.extend(switches.filter_map(|argument| argument.get_long().map(str::to_owned)));
     command.get_subcommands().for_each(|subcommand| collect_switches(subcommand, found));
+}
+
+/// A flag as cobra names it: `-o, --output`.
+fn spelt(command: &Command, flag: &str) -> String {
+    let long = flag.trim_start_matches('-');
+    let own = command.get_arguments().find(|argument| argument.get_long() == Some(long));
+    match own.and_then(Arg::get_short) {
+        Some(short) => format!("-{short}, --{long}"),
+        None => {
+            let mut deeper = command.get_subcommands().map(|subcommand| spelt(subcommand, flag));
+            deeper.find(|name| name.contains(", ")).unwrap_or_else(|| flag.to_owned())
+        }
+    }
+}
+
+/// What Go says of a number that is none.
+fn number_fault(value: &str, cause: &str) -> String {
+    let what = if cause.contains("too large") || cause.contains("too small") {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    format!("strconv.ParseInt: parsing {value:?}: {what}")
 }
 
 /// Says what is wrong with the command line, or shows the help that was asked for.
@@ -91,8 +125,8 @@ pub fn refuse(error: &clap::Error, words: &[String]) -> ExitCode {
             let flag = flag.split([' ', '[', '=']).next().unwrap_or_default().to_owned();
             let value = text(ContextKind::InvalidValue);
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            let cause = cause.unwrap_or_else(|| "invalid syntax".to_owned());
-            eprintln!("invalid argument {value:?} for {flag:?} flag: {cause}");
+            let cause = number_fault(&value, &cause.unwrap_or_default());
+            eprintln!("invalid argument {value:?} for {:?} flag: {cause}", spelt(&super::command(), &flag));
         }
         _ => eprint!("{}", error.render()),
     }

@@ -99,7 +99,13 @@ pub fn command() -> Clap {
 /// Does what the command line says. `log` sets what is logged.
 pub fn run(log: &dyn Fn(&str)) -> ExitCode {
     let command = command();
-    let words = grammar::plain_switches(&command, std::env::args().skip(1));
+    let words = match grammar::plain_switches(&command, std::env::args().skip(1)) {
+        Ok(words) => words,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::FAILURE;
+        }
+    };
     let whole = [NAME].into_iter().chain(words.iter().map(String::as_str));
     let matches = match command.try_get_matches_from(whole) {
         Ok(matches) => matches,

@@ -18,7 +18,21 @@ fn what_is_wrong_with_a_command_line_is_said_in_cobras_words(on: On) {
         (&["get", "ippool", "--output"], "flag needs an argument: --output\n"),
         (&["appply"], "unknown command \"appply\" for \"calicoctl\"\n\nDid you mean this?\n\tapply\n\n"),
         (&["ipam", "frobnicate"], "unknown command \"frobnicate\" for \"calicoctl ipam\"\n"),
-        (&["create", "ippool"], "unknown command \"ippool\" for \"calicoctl create\"\n"),
+        (&["create", "ippool"], "No resources specified\n"),
+        (&["convert"], "failed to execute command: no file is given; expected --filename\n"),
+        (
+            &["get", "ippool", "--recursive=maybe"],
+            "invalid argument \"maybe\" for \"-R, --recursive\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax\n",
+        ),
+        (
+            &["ipam", "configure", "--ip-cooldown-seconds=soon"],
+            "invalid argument \"soon\" for \"--ip-cooldown-seconds\" flag: strconv.ParseInt: parsing \"soon\": invalid syntax\n",
+        ),
+        (
+            &["ipam", "configure", "--ip-cooldown-seconds", "99999999999999999999"],
+            "invalid argument \"99999999999999999999\" for \"--ip-cooldown-seconds\" flag: strconv.ParseInt: parsing \"99999999999999999999\": value out of range\n",
+        ),
+        (&["ipam", "split"], "accepts 1 arg(s), received 0\n"),
         (&["frobnicate"], "unknown command \"frobnicate\" for \"calicoctl\"\n"),
         (&["patch", "ippool"], "accepts 2 arg(s), received 1\n"),
         (&["patch", "ippool", "a", "b", "-p", "{}"], "accepts 2 arg(s), received 3\n"),
