@@ -287,16 +287,3 @@ pub fn is_host(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":._+-".contains(&byte))
 }
-
-/// A BGP community, `aa:nn` of 16 bits each or `aa:nn:mm` of 32.
-pub fn is_community(text: &str) -> bool {
-    let parts: Vec<_> = text.split(':').collect();
-    let most = match parts.len() {
-        2 => u64::from(u16::MAX),
-        3 => u64::from(u32::MAX),
-        _ => return false,
-    };
-    parts.iter().all(|part| {
-        part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u64>().is_ok_and(|part| part <= most)
-    })
-}

@@ -25,35 +25,33 @@ pub fn run(kind: Kind, object: View<'_>, faults: &mut Vec<Fault>) {
     for (key, value) in metadata.object("labels").into_iter().flat_map(|labels| labels.0) {
         let value = value.as_str().unwrap_or_default();
         let path = format!("metadata.labels.{key}");
-        if !is_qualified_name(key) {
-            faults.push(blame(&path, "Metadata.Labels (label)", key, QUALIFIED));
+        for reason in qualified_name(key) {
+            faults.push(blame(&path, "Metadata.Labels (label)", key, &reason));
         }
-        if !is_label_value(value) {
-            let reason = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character, 63 characters at most";
+        for reason in label_value(value) {
             faults.push(blame(&path, "Metadata.Labels (value)", value, reason));
         }
     }
     for key in metadata.object("annotations").into_iter().flat_map(|annotations| annotations.0.keys()) {
-        if !is_qualified_name(&key.to_lowercase()) {
-            faults.push(blame(
-                &format!("metadata.annotations.{key}"),
-                "Metadata.Annotations (key)",
-                key,
-                QUALIFIED,
-            ));
+        for reason in qualified_name(&key.to_lowercase()) {
+            let path = format!("metadata.annotations.{key}");
+            faults.push(blame(&path, "Metadata.Annotations (key)", key, &reason));
         }
     }
 }
 
-const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character, with an optional DNS subdomain prefix and '/'";
+// Kubernetes' own words.
+const NAME_PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const PREFIX_PART: &str = "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const QUALIFIED: &str = "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const SUBDOMAIN: &str = "name must consist of lower case alphanumeric characters, '-' or '.' (regex: [a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)";
 const LABEL: &str =
     "name must consist of lower case alphanumeric characters or '-' (regex: [a-z0-9]([-a-z0-9]*[a-z0-9])?)";
 
 fn missing_name() -> Fault {
-    Fault::new("metadata.name", "error with field Metadata.Name = '' (resource name may not be empty)")
-        .found("nothing")
-        .expected("a name")
+    let message = format!("error with field Metadata.Name = '' ({SUBDOMAIN})");
+    Fault::new("metadata.name", message).found("nothing").expected("a name")
 }
 
 fn name(kind: Kind, metadata: View<'_>, faults: &mut Vec<Fault>) {
@@ -78,20 +76,51 @@ fn blame(path: &str, field: &str, found: &str, reason: &str) -> Fault {
     Fault::new(path, format!("error with field {field} = '{found}' ({reason})")).found(found).expected(reason)
 }
 
-/// Kubernetes' form of a label's name: an optional DNS subdomain and `/`, then at most 63 characters.
-fn is_qualified_name(key: &str) -> bool {
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
+/// What is wrong with a label's name in Kubernetes' eyes: an optional DNS subdomain and `/`, then at most 63 characters.
+fn qualified_name(key: &str) -> Vec<String> {
+    let parts: Vec<&str> = key.split('/').collect();
+    let (prefix, name) = match parts[..] {
+        [name] => (None, name),
+        [prefix, name] => (Some(prefix), name),
+        _ => return vec![QUALIFIED.to_owned()],
     };
-    prefix.is_none_or(is_name) && !name.is_empty() && is_label_value(name)
+    let mut reasons = Vec::new();
+    match prefix {
+        Some("") => reasons.push("prefix part must be non-empty".to_owned()),
+        Some(prefix) if !is_name(prefix) => reasons.push(PREFIX_PART.to_owned()),
+        _ => {}
+    }
+    match name.len() {
+        0 => reasons.push("name part must be non-empty".to_owned()),
+        64.. => reasons.push("name part must be no more than 63 characters".to_owned()),
+        _ => {}
+    }
+    if name.is_empty() || !has_label_form(name) {
+        reasons.push(NAME_PART.to_owned());
+    }
+    reasons
+}
+
+/// What is wrong with a label's value in Kubernetes' eyes.
+fn label_value(value: &str) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    if value.len() > 63 {
+        reasons.push("must be no more than 63 characters");
+    }
+    if !has_label_form(value) {
+        reasons.push(LABEL_VALUE);
+    }
+    reasons
 }
 
 /// Kubernetes' form of a label's value: at most 63 characters, a letter or digit at both ends.
 pub fn is_label_value(value: &str) -> bool {
+    value.len() <= 63 && has_label_form(value)
+}
+
+fn has_label_form(value: &str) -> bool {
     let edge = |character: Option<char>| character.is_none_or(|character| character.is_ascii_alphanumeric());
-    value.len() <= 63
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         && edge(value.chars().next())
         && edge(value.chars().last())
 }
@@ -99,9 +128,9 @@ pub fn is_label_value(value: &str) -> bool {
 /// The annotations of a rule have the form of an object's.
 pub fn rule_metadata(view: View<'_>, report: &mut Report<'_>) {
     for key in view.object("annotations").into_iter().flat_map(|annotations| annotations.0.keys()) {
-        if !is_qualified_name(&key.to_lowercase()) {
+        for reason in qualified_name(&key.to_lowercase()) {
             let path = format!("{}.annotations.{key}", report.path);
-            report.faults.push(blame(&path, "Metadata.Annotations (key)", key, QUALIFIED));
+            report.faults.push(blame(&path, "Metadata.Annotations (key)", key, &reason));
         }
     }
 }
