@@ -459,7 +459,7 @@ fn what_is_stored_but_not_enforced_is_warned_of_and_the_command_succeeds() {
         object(
             "NetworkPolicy",
             "fine",
-            "{types: [Ingress], egress: [{action: Allow, http: {methods: [GET]}}]}",
+            "{types: [Egress], ingress: [{action: Allow, http: {methods: [GET]}}]}",
         ),
         object("NetworkPolicy", "web", "{egress: [{action: Allow, destination: {services: {name: web}}}]}"),
         object("GlobalNetworkPolicy", "http", "{ingress: [{action: Allow, http: {methods: [GET]}}]}"),
