@@ -92,6 +92,7 @@ pub fn assign(
 ) -> Result<(Vec<IpNet>, Option<Revision>)> {
     let handle = identity.handle();
     release(at, view, &handle)?;
+    at.take_settings()?;
     let assigned = if wanted.requested.is_empty() {
         assign_any(at, view, identity, wanted, along)
     } else {
@@ -113,6 +114,7 @@ pub fn release(at: Addresses<'_>, view: &Arc<View>, handle: &HandleId) -> Result
     if at.client.store().get(&keys::ipam_handle(handle.as_str()))?.is_none() {
         return Ok(false);
     }
+    at.take_settings()?;
     match at.run(release_by_handle(Arc::clone(view), now(), handle.clone()))? {
         Ok(()) => Ok(true),
         Err(tortie_ipam::Error::DoesNotExist { .. }) => Ok(false),
@@ -283,6 +285,12 @@ fn attributes(identity: &Identity) -> BTreeMap<String, String> {
 }
 
 impl Addresses<'_> {
+    /// An allocator remembers the settings, which others may change.
+    fn take_settings(self) -> Result<()> {
+        let Some(allocator) = self.allocator else { return Ok(()) };
+        allocator.take_settings(self.client.store().get(keys::IPAM_CONFIG)?).map_err(told)
+    }
+
     fn run<T: Send + 'static>(self, machine: Machine<T>) -> Result<T> {
         let done = match self.allocator {
             Some(allocator) => allocator.run(machine),

@@ -7,7 +7,7 @@ use crate::request::{Command, Request};
 use std::sync::Arc;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_store::ahead::Ahead;
-use tortie_store::keys::{ipam_handle, kind_prefix, resource};
+use tortie_store::keys::{IPAM_CONFIG, ipam_handle, kind_prefix, resource};
 use tortie_store::resources::Client;
 use tortie_store::{Datastore, Read};
 
@@ -45,6 +45,7 @@ fn on_both(identity: &Identity) -> Vec<Read> {
         key(&identity.endpoint_key()),
         key(&ResourceKey::cluster(Kind::Node, &identity.node)),
         Read::Key(ipam_handle(identity.handle().as_str())),
+        Read::Key(IPAM_CONFIG.to_owned()),
         Read::Prefix(kind_prefix(Kind::IPPool)),
         Read::Prefix(kind_prefix(Kind::IPReservation)),
     ]

@@ -9,12 +9,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tortie_ipam::Machine;
 use tortie_ipam::backend::{Together, transact_all};
 use tortie_ipam::cache::Cache;
-use tortie_ipam::machine::{Outcome, Request};
+use tortie_ipam::key::Key;
+use tortie_ipam::machine::{Outcome, Request, Revision as IpamRevision};
+use tortie_ipam::record::Record;
 use tortie_ipam::transaction::{Job, Task};
 
 use super::along::{Along, Beside};
 use super::failed;
-use crate::{Datastore, Error, Result, Revision, Write};
+use crate::{Datastore, Error, KeyValue, Result, Revision, Write};
 
 /// So many operations share a transaction at most: each writes a handle, a block, and now and then a claim.
 const MOST_TOGETHER: usize = 32;
@@ -27,6 +29,8 @@ const MOMENTS: usize = 4;
 pub struct Allocator {
     store: Arc<dyn Datastore>,
     cache: Mutex<Cache>,
+    /// The settings as somebody has read them, for the next turn.
+    settings: Mutex<Option<Outcome>>,
     waiting: Mutex<Queue>,
     turn: Condvar,
 }
@@ -46,7 +50,13 @@ impl Allocator {
     /// An allocator that remembers nothing. What it says is done is as durable as what `store` says is written: with
     /// [`Datastore::deferred`] the caller has to [`Datastore::persist`] before he tells others.
     pub fn new(store: Arc<dyn Datastore>) -> Allocator {
-        Allocator { store, cache: Mutex::default(), waiting: Mutex::default(), turn: Condvar::new() }
+        Allocator {
+            store,
+            cache: Mutex::default(),
+            settings: Mutex::default(),
+            waiting: Mutex::default(),
+            turn: Condvar::new(),
+        }
     }
 
     /// Carries an operation out. Blocks until its writes are made.
@@ -94,6 +104,25 @@ impl Allocator {
         }
     }
 
+    /// Takes in the settings ([`crate::keys::IPAM_CONFIG`]) as they stand. What others change of blocks is noticed at the next
+    /// write, but no write names the revision of the settings: who minds tells them before each operation.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn take_settings(&self, found: Option<KeyValue>) -> Result<()> {
+        let outcome = match found {
+            None => Outcome::Missing,
+            Some(KeyValue { key, value, revision, .. }) => Outcome::Found {
+                record: Record::decode(&Key::Config, &value)
+                    .map_err(|error| Error::Unreadable { key, cause: error.to_string() })?,
+                revision: IpamRevision(revision.0),
+                cached: false,
+            },
+        };
+        *lock(&self.settings) = Some(outcome);
+        Ok(())
+    }
+
     /// Forgets what is remembered, for example after the store was replaced. What others change is found out anyway.
     pub fn forget(&self) {
         lock(&self.cache).clear();
@@ -117,6 +146,9 @@ impl Allocator {
 
     fn work(&self, mut works: Vec<Box<dyn Work>>) {
         let mut cache = lock(&self.cache);
+        if let Some(settings) = lock(&self.settings).take() {
+            cache.learn(&Request::Get { key: Key::Config, fresh: true }, &settings);
+        }
         if works.len() > 1 {
             let store = Along::new(&*self.store, works.iter().map(|work| work.beside()).collect());
             let mut jobs: Vec<&mut dyn Job> = works.iter_mut().map(|work| work.job()).collect();
