@@ -8,3 +8,4 @@ mod interleavings;
 mod random;
 mod replay;
 mod support;
+mod transactions;
