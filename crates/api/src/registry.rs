@@ -27,7 +27,7 @@ macro_rules! registry {
         ///
         /// # Errors
         /// What the type's own decoder says of JSON that doesn't fit.
-        pub fn normalise(kind: Kind, json: Value) -> Result<Value, serde_json::Error> {
+        pub fn normalise(kind: Kind, json: &Value) -> Result<Value, serde_json::Error> {
             match kind {
                 $(Kind::$kind => through::<$type>(json),)*
             }
@@ -71,10 +71,9 @@ registry! {
     EndpointSlice => core::EndpointSlice,
 }
 
-fn through<T: Shaped + Serialize + DeserializeOwned>(json: Value) -> Result<Value, serde_json::Error> {
+fn through<T: Shaped + Serialize + DeserializeOwned>(json: &Value) -> Result<Value, serde_json::Error> {
     let head = ["kind", "apiVersion"].map(|name| (name, json.get(name).cloned()));
-    let typed: T = serde_json::from_value(json)?;
-    let mut json = serde_json::to_value(typed)?;
+    let mut json = serde_json::to_value(T::deserialize(json)?)?;
     if let Value::Object(object) = &mut json {
         for (name, value) in head {
             object.extend(value.map(|value| (name.to_owned(), value)));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 
 use crate::core::{EndpointSlice, Namespace, Pod, Service, ServiceAccount};
@@ -51,17 +52,16 @@ macro_rules! resources {
             /// # Errors
             /// [`ResourceError`] if the kind takes no part, the JSON doesn't fit it, or a policy
             /// of Kubernetes can't be converted.
-            pub fn from_value(kind: Kind, json: serde_json::Value) -> Result<Self, ResourceError> {
+            pub fn from_value(kind: Kind, json: &serde_json::Value) -> Result<Self, ResourceError> {
                 let read = |source| ResourceError::Json { kind, source };
                 match kind {
-                    $(Kind::$kind => serde_json::from_value(json).map_err(read).map(|object: $type| Self::$kind(Arc::new(object))),)*
+                    $(Kind::$kind => <$type>::deserialize(json).map_err(read).map(|object| Self::$kind(Arc::new(object))),)*
                     Kind::KubernetesNetworkPolicy => {
-                        let policy: KubernetesNetworkPolicy = serde_json::from_value(json).map_err(read)?;
+                        let policy = KubernetesNetworkPolicy::deserialize(json).map_err(read)?;
                         Ok(Self::KubernetesNetworkPolicy(Arc::new(policy.convert()?)))
                     }
                     Kind::KubernetesClusterNetworkPolicy => {
-                        let policy: KubernetesClusterNetworkPolicy =
-                            serde_json::from_value(json).map_err(read)?;
+                        let policy = KubernetesClusterNetworkPolicy::deserialize(json).map_err(read)?;
                         Ok(Self::KubernetesClusterNetworkPolicy(Arc::new(policy.convert()?)))
                     }
                     _ => Err(ResourceError::Kind { kind }),

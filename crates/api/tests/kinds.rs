@@ -88,7 +88,7 @@ fn an_object_with_all_fields_survives_yaml_decoding_and_its_rust_type() {
         let decoded = objects.remove(0);
         assert_eq!((decoded.kind, &decoded.json), (*kind, &object), "{kind}");
         // Through the type once more, which decode leaves out for Kubernetes' own kinds.
-        assert_eq!(registry::normalise(*kind, decoded.json).unwrap(), object, "{kind}");
+        assert_eq!(registry::normalise(*kind, &decoded.json).unwrap(), object, "{kind}");
         assert_eq!(yaml::to_string(&object), text);
     }
 }

@@ -130,12 +130,19 @@ fn uid_and_creation_time_survive_whatever_the_object_says() {
 }
 
 #[test]
-fn writing_the_same_object_again_is_a_new_resource_version() {
+fn writing_the_same_object_again_is_a_new_resource_version_but_applying_it_is_not() {
     let Fixture { client, store, _directory } = mk_fixture();
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let first = client.apply(mk_policy("p", json!({})), Labels::Merge).unwrap();
-    let second = client.apply(mk_policy("p", json!({})), Labels::Merge).unwrap();
-    assert_ne!(first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]);
-    assert_eq!(second["metadata"]["resourceVersion"], json!(store.revision().unwrap().to_string()));
+    let applied = client.apply(mk_policy("p", json!({})), Labels::Merge).unwrap();
+    assert_eq!(applied, first);
+    let updated = client.update(mk_policy("p", json!({})), Labels::Merge).unwrap();
+    assert_ne!(version(&updated), version(&first));
+    assert_eq!(version(&updated), json!(store.revision().unwrap().to_string()));
+    // Whoever names a version wants to know whether it still stands, and that it stands no more.
+    let named = client.apply(updated.clone(), Labels::Merge).unwrap();
+    assert_ne!(version(&named), version(&updated));
+    assert!(client.apply(updated, Labels::Merge).is_err());
 }
 
 #[test]

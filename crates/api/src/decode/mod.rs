@@ -139,7 +139,7 @@ fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Do
     }
     if convert::is_strict(kind.api()) {
         defaults::apply_before_types(kind, &mut json);
-        match registry::normalise(kind, json.clone()) {
+        match registry::normalise(kind, &json) {
             Ok(normal) => json = normal,
             // Each value was checked against its shape before: only faulty ones can get here.
             Err(error) if faults.is_empty() => {

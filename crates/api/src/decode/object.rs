@@ -56,7 +56,7 @@ impl Object {
     /// # Errors
     /// [`ResourceError`] for any other kind.
     pub fn resource(&self) -> Result<Resource, ResourceError> {
-        Resource::from_value(self.kind, self.json.clone())
+        Resource::from_value(self.kind, &self.json)
     }
 
     /// The faults with the places of their fields in the file.

@@ -18,7 +18,7 @@ pub fn canonical(kind: Kind, object: Value) -> Result<Value> {
     if !object.is_object() {
         return Err(Error::invalid(kind.name(), None, "expected a JSON object"));
     }
-    let mut normal = registry::normalise(kind, object.clone())
+    let mut normal = registry::normalise(kind, &object)
         .map_err(|error| Error::invalid(kind.name(), None, error.to_string()))?;
     keep_unknown(&object, &mut normal, registry::shape(kind));
     let Some(map) = normal.as_object_mut() else { return Ok(normal) };

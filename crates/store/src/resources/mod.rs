@@ -184,7 +184,7 @@ impl Client {
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::Invalid`], and [`Error::Missing`] for what it refers to.
     pub fn create(&self, object: Value) -> Result<Value> {
-        self.create_if(object, |id, object| rules::on_create(self, id, object))
+        self.create_if(Draft::new_object(object)?, |id, object| rules::on_create(self, id, object))
     }
 
     /// The same without regard to other objects: for the parts of a pool, beside the pool that they are the parts of.
@@ -192,7 +192,7 @@ impl Client {
     /// # Errors
     /// [`Error::AlreadyExists`] and [`Error::Invalid`].
     pub fn create_beside(&self, object: Value) -> Result<Value> {
-        self.create_if(object, |_, _| Ok(()))
+        self.create_if(Draft::new_object(object)?, |_, _| Ok(()))
     }
 
     /// An object as [`Client::create`] would write it, for callers that write it together with something else.
@@ -200,15 +200,15 @@ impl Client {
     /// # Errors
     /// As [`Client::create`], but for what is known at the write.
     pub fn prepare(&self, object: Value) -> Result<Prepared> {
-        self.prepare_if(object, |id, object| rules::on_create(self, id, object))
+        prepare_if(Draft::new_object(object)?, |id, object| rules::on_create(self, id, object))
     }
 
     fn create_if(
         &self,
-        object: Value,
+        draft: Draft,
         allowed: impl FnOnce(&ResourceKey, &Value) -> Result<()>,
     ) -> Result<Value> {
-        let prepared = self.prepare_if(object, allowed)?;
+        let prepared = prepare_if(draft, allowed)?;
         match self.store.create(&keys::resource(&prepared.id), &prepared.value) {
             Ok(revision) => self.written(&prepared.id, prepared.at(revision)?),
             Err(Error::Exists { .. }) => Err(Error::AlreadyExists { id: prepared.id }),
@@ -216,43 +216,17 @@ impl Client {
         }
     }
 
-    fn prepare_if(
-        &self,
-        mut object: Value,
-        allowed: impl FnOnce(&ResourceKey, &Value) -> Result<()>,
-    ) -> Result<Prepared> {
-        if let Some(version) = resource_version(&object) {
-            return Err(Error::invalid(
-                "Metadata.ResourceVersion",
-                Some(&version),
-                "field must not be set for a Create request",
-            ));
-        }
-        let id = Client::key_of(&object)?;
-        rules::creatable(&id)?;
-        tortie_api::defaults::apply_before_types(id.kind, &mut object);
-        let mut object = canonical::canonical(id.kind, object)?;
-        rules::before_defaults(&id, &object)?;
-        defaults::fill(id.kind, &mut object);
-        allowed(&id, &object)?;
-        addresses::check(&id, &object)?;
-        metadata::created(&mut object, std::time::SystemTime::now());
-        let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
-        Ok(Prepared { id, value })
-    }
-
     /// Replace an object that exists. Its uid and creation time stay, whatever `object` says. If `object` has a resource
-    /// version, it must be the stored one; if not, the last writer wins,
-    /// and what would change nothing isn't written.
+    /// version, it must be the stored one; if not, the last writer wins.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::UpdateConflict`], [`Error::Invalid`].
-    pub fn update(&self, mut object: Value, labels: Labels) -> Result<Value> {
-        let id = Client::key_of(&object)?;
-        let given = resource_version(&object);
-        rules::updatable(&id)?;
-        tortie_api::defaults::apply_before_types(id.kind, &mut object);
-        let wanted = canonical::canonical(id.kind, object)?;
+    pub fn update(&self, object: Value, labels: Labels) -> Result<Value> {
+        self.update_from(Draft::of(object, rules::updatable)?, labels, Unchanged::Written)
+    }
+
+    fn update_from(&self, draft: Draft, labels: Labels, unchanged: Unchanged) -> Result<Value> {
+        let Draft { id, given, object: wanted } = draft;
         rules::before_defaults(&id, &wanted)?;
         let key = keys::resource(&id);
         let mut attempts = 0;
@@ -272,8 +246,7 @@ impl Client {
             rules::on_update(&id, &old, &object)?;
             addresses::check(&id, &object)?;
             let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
-            if given.is_none() && value == kv.value {
-                // Whoever watches has nothing to do.
+            if unchanged == Unchanged::Left && given.is_none() && value == kv.value {
                 return self.written(&id, old);
             }
             match self.store.update(&key, &value, kv.revision) {
@@ -294,17 +267,30 @@ impl Client {
         Ok(object)
     }
 
-    /// Create an object or, if it exists, update it.
+    /// Create an object or, if it exists, update it. What is stored already as it should be, and comes without a resource
+    /// version, isn't written again: files are applied over and over.
     ///
     /// # Errors
     /// As [`Client::create`] and [`Client::update`].
     pub fn apply(&self, object: Value, labels: Labels) -> Result<Value> {
-        let mut new = object.clone();
-        if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("resourceVersion");
-        }
-        match self.create(new) {
-            Err(Error::AlreadyExists { .. }) => self.update(object, labels),
+        let draft = match Draft::of(object.clone(), rules::creatable) {
+            Ok(draft) => draft,
+            Err(Error::AlreadyExists { .. }) => return self.update(object, labels),
+            Err(error) => return Err(error),
+        };
+        let absent = |id: &ResourceKey| match self.store.get(&keys::resource(id))? {
+            Some(_) => Err(Error::AlreadyExists { id: id.clone() }),
+            None => Ok(()),
+        };
+        let allowed = |id: &ResourceKey, object: &Value| {
+            rules::on_create(self, id, object)?;
+            absent(id)
+        };
+        match self.create_if(draft.clone(), allowed) {
+            Err(Error::AlreadyExists { id }) => {
+                rules::updatable(&id)?;
+                self.update_from(draft, labels, Unchanged::Left)
+            }
             outcome => outcome,
         }
     }
@@ -403,6 +389,63 @@ impl Client {
         value["kind"] = json!(S::KIND.name());
         value["apiVersion"] = json!(S::KIND.api().version());
         Ok(value)
+    }
+}
+
+/// The object that a draft becomes where nothing is stored.
+fn prepare_if(
+    Draft { id, mut object, .. }: Draft,
+    allowed: impl FnOnce(&ResourceKey, &Value) -> Result<()>,
+) -> Result<Prepared> {
+    rules::before_defaults(&id, &object)?;
+    defaults::fill(id.kind, &mut object);
+    allowed(&id, &object)?;
+    addresses::check(&id, &object)?;
+    metadata::created(&mut object, std::time::SystemTime::now());
+    let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
+    Ok(Prepared { id, value })
+}
+
+/// What becomes of a write that would change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unchanged {
+    /// It is made, as Calico does: a new revision.
+    Written,
+    /// It isn't, unless it names a resource version: who watches has nothing to do.
+    Left,
+}
+
+/// An object that is to be written.
+#[derive(Clone)]
+struct Draft {
+    id: ResourceKey,
+    /// The resource version that it came with.
+    given: Option<String>,
+    /// In canonical form.
+    object: Value,
+}
+
+impl Draft {
+    /// Of an object of any version, if its name is `allowed`.
+    fn of(mut object: Value, allowed: impl FnOnce(&ResourceKey) -> Result<()>) -> Result<Draft> {
+        let id = Client::key_of(&object)?;
+        let given = resource_version(&object);
+        allowed(&id)?;
+        tortie_api::defaults::apply_before_types(id.kind, &mut object);
+        let object = canonical::canonical(id.kind, object)?;
+        Ok(Draft { id, given, object })
+    }
+
+    /// Of an object that isn't stored yet, and so has no version.
+    fn new_object(object: Value) -> Result<Draft> {
+        match resource_version(&object) {
+            Some(version) => Err(Error::invalid(
+                "Metadata.ResourceVersion",
+                Some(&version),
+                "field must not be set for a Create request",
+            )),
+            None => Draft::of(object, rules::creatable),
+        }
     }
 }
 

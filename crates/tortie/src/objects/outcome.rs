@@ -154,7 +154,9 @@ impl Outcome {
     /// One is done, and this came back.
     pub fn done(&mut self, object: &Value) {
         self.done += 1;
-        self.warnings.extend(warning(object));
+        if tells_more() {
+            self.warnings.extend(warning(object));
+        }
     }
 
     /// One wasn't tried, since its namespace is wrong.
@@ -186,7 +188,7 @@ impl Outcome {
                 self.done, self.total
             );
         }
-        if !matches!(present, "delete" | "validate") && tells_more() {
+        if !matches!(present, "delete" | "validate") {
             self.warnings.iter().for_each(|warning| eprintln!("{warning}"));
         }
         let (done, failed) = (self.done, self.errors.len());
@@ -239,7 +241,7 @@ pub fn tells_more() -> bool {
 /// What of an object that was stored isn't enforced yet, in the words of `tortie status`.
 fn warning(object: &Value) -> Option<String> {
     let id = Client::key_of(object).ok()?;
-    let resource = Resource::from_value(id.kind, object.clone()).ok()?;
+    let resource = Resource::from_value(id.kind, object).ok()?;
     let NotEnforced { effect, reason } = tortie_calc::not_enforced(&resource)?;
     Some(format!("Warning: {id} {effect}: {reason}"))
 }
