@@ -21,7 +21,8 @@ pub struct Object {
 }
 
 impl Object {
-    pub(super) fn new(kind: Kind, json: Value, places: Places) -> Self {
+    pub(super) fn new(kind: Kind, json: Value, mut places: Places) -> Self {
+        places.complete();
         Self { kind, json, places }
     }
 
@@ -72,8 +73,11 @@ impl Object {
 pub struct Places {
     /// What stands before the object's own paths: `items[3].` in a list.
     pub prefix: String,
-    marks: Vec<(u64, Mark)>,
+    marks: Vec<Place>,
 }
+
+/// A path's hash, and its line and column.
+type Place = (u64, u32, u32);
 
 impl Places {
     pub(super) fn new(prefix: String) -> Self {
@@ -81,12 +85,20 @@ impl Places {
     }
 
     pub(super) fn insert(&mut self, path: &str, mark: Mark) {
-        self.marks.push((hash(path), mark));
+        // Who has more lines is told of the last that fits.
+        let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        self.marks.push((hash(path), small(mark.line), small(mark.column)));
+    }
+
+    /// Gives back memory that was kept for more fields.
+    pub(super) fn complete(&mut self) {
+        self.marks.shrink_to_fit();
     }
 
     fn at(&self, path: &str) -> Option<Mark> {
         let hash = hash(path);
-        self.marks.iter().rev().find(|(known, _)| *known == hash).map(|(_, mark)| *mark)
+        let (_, line, column) = self.marks.iter().rev().find(|(known, ..)| *known == hash)?;
+        Some(Mark { line: *line as usize, column: *column as usize })
     }
 
     /// The faults with the places of their fields in the file.

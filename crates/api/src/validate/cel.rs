@@ -5,7 +5,9 @@
 //! rules of Calico (a pool's CIDR and block size never change) compare with the stored object:
 //! [`immutable`].
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -42,6 +44,18 @@ const POOL: &[&str] = &["IPPoolSpec"];
 const RULE: &[&str] = &["Rule"];
 const ENTITY: &[&str] = &["EntityRule"];
 const TIER: &[&str] = &["Tier"];
+
+/// The conditions of a type.
+pub fn rules_of(go_name: &str) -> &'static [&'static Rule] {
+    static INDEX: LazyLock<HashMap<&str, Vec<&Rule>>> = LazyLock::new(|| {
+        let mut index: HashMap<&str, Vec<&Rule>> = HashMap::new();
+        for rule in RULES {
+            rule.of.iter().for_each(|of| index.entry(of).or_default().push(rule));
+        }
+        index
+    });
+    INDEX.get(go_name).map_or(&[], Vec::as_slice)
+}
 
 /// All rules but those of [`immutable`].
 pub const RULES: &[Rule] = &[

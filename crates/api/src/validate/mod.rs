@@ -141,12 +141,18 @@ impl Walker<'_> {
     }
 
     fn object(&mut self, object: View<'_>, shape: &Struct, path: &str) {
+        let conditions = table::checks(shape.go_name);
         for field in shape.fields {
+            let inner = object.0.get(field.name);
+            let checks =
+                conditions.iter().find(|(name, _)| *name == field.name).map_or(&[][..], |(_, checks)| checks);
+            let is_required = || checks.iter().any(|check| matches!(check, Check::Required));
+            if inner.is_none() && !is_required() {
+                continue;
+            }
             let inner_path =
                 if path.is_empty() { field.name.to_owned() } else { format!("{path}.{}", field.name) };
-            let inner = object.0.get(field.name);
-            let checks = table::checks(shape.go_name, field.name).iter();
-            for check in checks.filter(|check| self.schema || !check.only_in_schemas()) {
+            for check in checks.iter().filter(|check| self.schema || !check.only_in_schemas()) {
                 match inner {
                     Some(inner) => check.run(inner, &inner_path, field.name, self.faults),
                     None if matches!(check, Check::Required) => {
@@ -159,8 +165,8 @@ impl Walker<'_> {
                 self.walk(inner, field.shape, &inner_path);
             }
         }
-        let rules = RULES.iter().filter(|rule| self.schema && rule.of.contains(&shape.go_name));
-        for rule in rules.filter(|rule| !(rule.holds)(object)) {
+        let rules = if self.schema { cel::rules_of(shape.go_name) } else { &[] };
+        for rule in rules.iter().filter(|rule| !(rule.holds)(object)) {
             let field = if path.is_empty() { "spec" } else { path };
             let message = format!("error with field {field} ({})", rule.message);
             let found = named_fields(object, rule.message);

@@ -8,18 +8,16 @@ use super::check::{self, Check};
 use super::felix;
 
 /// Conditions on the fields of one type, by the type's name in Go.
-pub type Table = &'static [(&'static str, &'static [(&'static str, &'static [Check])])];
+pub type Table = &'static [(&'static str, Conditions)];
 
-/// The conditions of a field.
-pub fn checks(go_name: &str, field: &str) -> &'static [Check] {
-    static INDEX: LazyLock<HashMap<(&str, &str), &'static [Check]>> = LazyLock::new(|| {
-        let fields = |(of, fields): &(&'static str, &'static [(&'static str, &'static [Check])])| {
-            let of = *of;
-            fields.iter().map(move |(field, checks)| ((of, *field), *checks))
-        };
-        TABLE.iter().flat_map(fields).chain(felix::TABLE.iter().flat_map(fields)).collect()
-    });
-    INDEX.get(&(go_name, field)).copied().unwrap_or(&[])
+/// Fields and their conditions.
+pub type Conditions = &'static [(&'static str, &'static [Check])];
+
+/// The fields of a type that have conditions, and these.
+pub fn checks(go_name: &str) -> Conditions {
+    static INDEX: LazyLock<HashMap<&str, Conditions>> =
+        LazyLock::new(|| TABLE.iter().chain(felix::TABLE).copied().collect());
+    INDEX.get(go_name).copied().unwrap_or(&[])
 }
 
 /// Each type and field that has conditions.

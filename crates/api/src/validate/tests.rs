@@ -76,7 +76,8 @@ fn break_all(kind: Kind, shape: &'static Shape, path: &mut Vec<Step>, done: &mut
         Shape::Struct(known) => {
             for field in known.fields {
                 path.push(Step::Field(field.name));
-                for check in table::checks(known.go_name, field.name) {
+                let conditions = table::checks(known.go_name).iter().filter(|(name, _)| *name == field.name);
+                for check in conditions.flat_map(|(_, checks)| *checks) {
                     if has_schema(kind) || !check.only_in_schemas() {
                         break_one(kind, *check, path);
                         done.insert((known.go_name.to_owned(), field.name.to_owned()));

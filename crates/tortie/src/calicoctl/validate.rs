@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::objects::{self, Common, Failure, Outcome, Style, Verb};
+use crate::objects::{self, Common, Done, Failure, Outcome, Style, Verb};
 
 /// The arguments of `calicoctl validate`.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::of(&items);
     for mut item in items.iter() {
         match objects::place(&mut item, common.namespace.as_deref()) {
-            Ok(()) => outcome.ended(objects::validated(&item)),
+            Ok(()) => outcome.ended(objects::validated(&item).map(|object| Done::with(&object))),
             Err(message) => outcome.misplaced(message),
         }
     }

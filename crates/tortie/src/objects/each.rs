@@ -12,7 +12,7 @@ use serde_json::Value;
 use tortie_store::resources::Client;
 use tortie_store::{Batch, Error};
 
-use super::{Common, Item, Items, Outcome, Refusal, namespace};
+use super::{Common, Done, Item, Items, Outcome, Refusal, namespace};
 use crate::output::progress::Progress;
 
 /// How many objects are written together; below [`tortie_store::MOST_WRITES`], as one may be written in two places.
@@ -24,7 +24,7 @@ type Placed = (Item, Result<(), String>);
 /// What came of some items.
 enum Attempt {
     /// This, item by item.
-    Done(Vec<Result<Value, Refusal>>),
+    Done(Vec<Result<Done, Refusal>>),
     /// The datastore was lost when these were to be written, or nothing yet.
     Lost(Error, Vec<String>),
     /// They can't be written together; nothing is.
@@ -136,12 +136,12 @@ fn act(
     item: &Item,
     placed: &Result<(), String>,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
-) -> Result<Value, Refusal> {
+) -> Result<Done, Refusal> {
     placed.clone()?;
-    action(client, item)
+    action(client, item).map(|object| Done::with(&object))
 }
 
-fn note(outcome: &mut Outcome, placed: &Result<(), String>, result: Result<Value, Refusal>) {
+fn note(outcome: &mut Outcome, placed: &Result<(), String>, result: Result<Done, Refusal>) {
     match placed {
         Ok(()) => outcome.ended(result),
         Err(message) => outcome.misplaced(message.clone()),

@@ -29,7 +29,7 @@ use tortie_store::Error;
 pub use each::for_each;
 pub use items::{Item, Items, Source};
 pub use kinds::short_names;
-pub use outcome::{Failure, Outcome, Refusal, Style, Verb};
+pub use outcome::{Done, Failure, Outcome, Refusal, Style, Verb};
 pub use store::{Store, require_file};
 
 /// Arguments of all commands on objects.

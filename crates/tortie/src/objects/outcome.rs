@@ -55,6 +55,17 @@ pub struct Outcome {
     broken_off: Option<(String, usize)>,
 }
 
+/// What is told of an object that is done: what of it isn't enforced yet.
+#[derive(Debug)]
+pub struct Done(Option<String>);
+
+impl Done {
+    /// This came back.
+    pub fn with(object: &Value) -> Done {
+        Done(if tells_more() { warning(object) } else { None })
+    }
+}
+
 /// What an object was refused for.
 #[derive(Debug)]
 pub struct Refusal {
@@ -144,18 +155,13 @@ impl Outcome {
     }
 
     /// One is done or failed.
-    pub fn ended(&mut self, result: Result<Value, Refusal>) {
+    pub fn ended(&mut self, result: Result<Done, Refusal>) {
         match result {
-            Ok(object) => self.done(&object),
+            Ok(Done(warning)) => {
+                self.done += 1;
+                self.warnings.extend(warning);
+            }
             Err(refusal) => self.failed(refusal),
-        }
-    }
-
-    /// One is done, and this came back.
-    pub fn done(&mut self, object: &Value) {
-        self.done += 1;
-        if tells_more() {
-            self.warnings.extend(warning(object));
         }
     }
 
