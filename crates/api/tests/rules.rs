@@ -1,26 +1,15 @@
 //! Each rule across fields, on its refused side with its message, and beside it what is taken.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod messages;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;
 use tortie_api::decode::decode;
 use tortie_api::validate::{self, IMMUTABLE, RULES, check};
 
-/// The messages of all faults of an object of a kind with this name and `spec`.
-fn messages(kind: &str, name: &str, spec: &str) -> Vec<String> {
-    let text =
-        format!("apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n");
-    let decoded = check(decode(&text), "default");
-    let faults = decoded.faults.iter().chain(decoded.documents.iter().flat_map(|document| &document.faults));
-    faults
-        .map(|fault| {
-            let blank = fault.found.is_empty() || fault.expected.is_empty() || fault.field.is_empty();
-            assert!(!blank && fault.line > 0, "{fault:?}");
-            fault.message.clone()
-        })
-        .collect()
-}
+use messages::messages;
 
 /// Kind, name, a spec that is refused, the message, a spec that is taken.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
