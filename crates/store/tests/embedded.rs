@@ -76,9 +76,9 @@ fn a_database_of_a_newer_version_is_refused() {
     let options = mk_options(&directory);
     drop(Embedded::open(options.clone()).unwrap());
     let raw = rusqlite::Connection::open(&options.path).unwrap();
-    raw.pragma_update(None, "user_version", 2).unwrap();
+    raw.pragma_update(None, "user_version", 3).unwrap();
     let outcome = Embedded::open(options).map(|_| ());
-    assert!(matches!(outcome, Err(Error::Schema { found: 2, known: 1, .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::Schema { found: 3, known: 2, .. })), "{outcome:?}");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_writer_that_died_between_commit_and_notification_is_seen_all_the_same() {
     let raw = rusqlite::Connection::open(&options.path).unwrap();
     raw.execute_batch(
         "BEGIN IMMEDIATE;
-         INSERT INTO log (key, create_rev, prev_rev, deleted, at, value) VALUES ('/k', 0, 0, 0, 0, x'76');
+         INSERT INTO history VALUES (1, '/k', 0, 0, 0, 0, 0, x'76');
          INSERT INTO cur VALUES ('/k', 1, 1, 0);
          COMMIT;",
     )
@@ -176,7 +176,7 @@ fn old_history_goes_by_itself_and_what_is_kept_can_be_read() {
     assert_eq!(store.list(&List { at: Some(oldest), ..List::prefix("/") }).unwrap().revision, oldest);
     assert_eq!(store.list(&List::prefix("/")).unwrap().items.len(), 9);
     let raw = rusqlite::Connection::open(store.path()).unwrap();
-    let rows: i64 = raw.query_row("SELECT count(*) FROM log", [], |row| row.get(0)).unwrap();
+    let rows: i64 = raw.query_row("SELECT count(*) FROM history", [], |row| row.get(0)).unwrap();
     assert!(rows <= i64::try_from(kept).unwrap() + 10, "{rows} rows for {kept} revisions");
     store.check().unwrap();
 }

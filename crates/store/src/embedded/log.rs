@@ -1,10 +1,11 @@
 //! The statements: what reads and writes the tables of `schema`, inside a transaction that the caller holds.
 //!
-//! Nothing here locks, commits, waits or tells a watcher. The versions of a key are a chain (`prev_rev`), so the state at
+//! A [`Writer`] is one transaction that writes. Nothing here locks, commits, waits or tells a watcher. The versions of a key are a chain (`prev_rev`), so the state at
 //! an old revision is found by walking back from the newest write; no second index pays for it at each write.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::pack::{pack, unpack};
 use crate::{Change, KeyValue, List, Listing, Revision};
 
 type Sql<T> = rusqlite::Result<T>;
@@ -36,13 +37,15 @@ pub enum Write<'a> {
     Tombstone,
 }
 
-/// The datastore's revision. It does not go back when the newest entry is compacted.
+/// The datastore's revision. It does not go back when the newest entry is compacted: `compact_rev` is at least that.
 pub fn revision(connection: &Connection) -> Sql<Revision> {
-    let rev: Option<i64> = connection
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'log'")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    Ok(from_sql(rev.unwrap_or(0)))
+    let rev: i64 = connection
+        .prepare_cached(
+            "SELECT max(ifnull((SELECT max(rev) FROM history), 0),
+                        (SELECT value FROM meta WHERE name = 'compact_rev'))",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(from_sql(rev))
 }
 
 /// The oldest revision that can be read.
@@ -67,39 +70,55 @@ pub fn head(connection: &Connection, key: &str) -> Sql<Option<Head>> {
 pub fn get(connection: &Connection, key: &str) -> Sql<Option<KeyValue>> {
     connection
         .prepare_cached(
-            "SELECT c.key, c.rev, c.create_rev, l.value FROM cur c JOIN log l ON l.rev = c.rev
+            "SELECT c.key, c.rev, c.create_rev, l.value, l.length FROM cur c JOIN history l ON l.rev = c.rev
              WHERE c.key = ?1 AND c.deleted = 0",
         )?
         .query_row([key], key_value)
         .optional()
 }
 
-/// Append a write behind `head` and return its revision. `at` is the time in milliseconds since 1970.
-pub fn append(
-    connection: &Connection,
-    key: &str,
-    head: Option<Head>,
-    write: Write<'_>,
-    at: i64,
-) -> Sql<Revision> {
-    let (value, deleted): (&[u8], bool) = match write {
-        Write::Value(value) => (value, false),
-        Write::Tombstone => (&[], true),
-    };
-    let create = head.filter(|head| !head.deleted).map_or(0, |head| head.create_revision);
-    connection
-        .prepare_cached(
-            "INSERT INTO log (key, create_rev, prev_rev, deleted, at, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![key, create, head.map_or(0, |head| head.revision), deleted, at, value])?;
-    let rev = connection.last_insert_rowid();
-    connection
-        .prepare_cached(
-            "INSERT INTO cur (key, rev, create_rev, deleted) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (key) DO UPDATE SET rev = ?2, create_rev = ?3, deleted = ?4",
-        )?
-        .execute(params![key, rev, if create == 0 { rev } else { create }, deleted])?;
-    Ok(from_sql(rev))
+/// What writes in a transaction, in its turn.
+pub struct Writer<'a> {
+    /// The transaction.
+    pub connection: &'a Connection,
+    /// When it began, in milliseconds since 1970.
+    pub at: i64,
+    revision: i64,
+}
+
+impl Writer<'_> {
+    /// Writes on `connection`, whose transaction has begun; `at` is the time in milliseconds since 1970.
+    pub fn new(connection: &Connection, at: i64) -> Sql<Writer<'_>> {
+        Ok(Writer { connection, at, revision: to_sql(revision(connection)?) })
+    }
+
+    /// The datastore's revision, with what was written here.
+    pub fn revision(&self) -> Revision {
+        from_sql(self.revision)
+    }
+
+    /// Append a write behind `head` and return its revision.
+    pub fn append(&mut self, key: &str, head: Option<Head>, write: Write<'_>) -> Sql<Revision> {
+        let (value, deleted): (&[u8], bool) = match write {
+            Write::Value(value) => (value, false),
+            Write::Tombstone => (&[], true),
+        };
+        let (value, length) = pack(value);
+        let create = head.filter(|head| !head.deleted).map_or(0, |head| head.create_revision);
+        let prev = head.map_or(0, |head| head.revision);
+        let rev = self.revision + 1;
+        self.connection
+            .prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![rev, key, create, prev, deleted, self.at, length, value])?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO cur (key, rev, create_rev, deleted) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO UPDATE SET rev = ?2, create_rev = ?3, deleted = ?4",
+            )?
+            .execute(params![key, rev, if create == 0 { rev } else { create }, deleted])?;
+        self.revision = rev;
+        Ok(from_sql(rev))
+    }
 }
 
 /// A page of the state at revision `at`, which the caller has checked to be neither compacted nor in the future.
@@ -108,8 +127,8 @@ pub fn list(connection: &Connection, list: &List, at: Revision) -> Sql<Listing> 
     let (low, high) = (prefix.as_str(), end_of(prefix));
     let limit = limit.unwrap_or(usize::MAX);
     let mut statement = connection.prepare_cached(
-        "SELECT c.key, c.rev, c.create_rev, l.value, c.deleted, l.prev_rev
-         FROM cur c JOIN log l ON l.rev = c.rev
+        "SELECT c.key, c.rev, c.create_rev, l.value, l.length, c.deleted, l.prev_rev
+         FROM cur c JOIN history l ON l.rev = c.rev
          WHERE c.key >= ?1 AND (?2 IS NULL OR c.key < ?2) AND (?3 IS NULL OR c.key > ?3) ORDER BY c.key",
     )?;
     let mut rows = statement.query(params![low, high, after])?;
@@ -117,9 +136,9 @@ pub fn list(connection: &Connection, list: &List, at: Revision) -> Sql<Listing> 
     while let Some(row) = rows.next()? {
         let newest = from_sql(row.get(1)?);
         let item = if newest <= at {
-            if row.get(4)? { None } else { Some(key_value(row)?) }
+            if row.get(5)? { None } else { Some(key_value(row)?) }
         } else {
-            version(connection, row.get(5)?, at)?
+            version(connection, row.get(6)?, at)?
         };
         if let Some(item) = item {
             if items.len() == limit {
@@ -134,17 +153,17 @@ pub fn list(connection: &Connection, list: &List, at: Revision) -> Sql<Listing> 
 /// Walk back from the write `rev` of a key to the one that stood at revision `at`.
 fn version(connection: &Connection, mut rev: i64, at: Revision) -> Sql<Option<KeyValue>> {
     let mut statement = connection.prepare_cached(
-        "SELECT key, rev, CASE create_rev WHEN 0 THEN rev ELSE create_rev END, value, deleted, prev_rev
-         FROM log WHERE rev = ?1",
+        "SELECT key, rev, CASE create_rev WHEN 0 THEN rev ELSE create_rev END, value, length, deleted, prev_rev
+         FROM history WHERE rev = ?1",
     )?;
     while rev != 0 {
         let mut rows = statement.query([rev])?;
         // Only a compacted deletion is missing from a chain.
         let Some(row) = rows.next()? else { return Ok(None) };
         if from_sql(rev) <= at {
-            return if row.get(4)? { Ok(None) } else { key_value(row).map(Some) };
+            return if row.get(5)? { Ok(None) } else { key_value(row).map(Some) };
         }
-        rev = row.get(5)?;
+        rev = row.get(6)?;
     }
     Ok(None)
 }
@@ -159,12 +178,12 @@ pub fn changes(
 ) -> Sql<Vec<Change>> {
     connection
         .prepare_cached(
-            "SELECT key, rev, CASE create_rev WHEN 0 THEN rev ELSE create_rev END, value, deleted FROM log
+            "SELECT key, rev, CASE create_rev WHEN 0 THEN rev ELSE create_rev END, value, length, deleted FROM history
              WHERE rev > ?1 AND rev <= ?2 AND key >= ?3 AND (?4 IS NULL OR key < ?4) ORDER BY rev LIMIT ?5",
         )?
         .query_map(params![to_sql(after), to_sql(upto), prefix, end_of(prefix), to_limit(limit)], |row| {
             let kv = key_value(row)?;
-            Ok(if row.get(4)? {
+            Ok(if row.get(5)? {
                 Change::Delete { key: kv.key, revision: kv.revision }
             } else {
                 Change::Put(kv)
@@ -179,7 +198,7 @@ pub fn compact(connection: &Connection, upto: Revision, limit: usize) -> Sql<(u6
     let from = compacted(connection)?;
     let batch: Vec<(i64, String, i64, bool)> = connection
         .prepare_cached(
-            "SELECT rev, key, prev_rev, deleted FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT ?3",
+            "SELECT rev, key, prev_rev, deleted FROM history WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT ?3",
         )?
         .query_map(params![to_sql(from), to_sql(upto), to_limit(limit)], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -190,7 +209,7 @@ pub fn compact(connection: &Connection, upto: Revision, limit: usize) -> Sql<(u6
         Some((rev, ..)) if !done => from_sql(*rev),
         _ => upto.max(from),
     };
-    let mut drop_version = connection.prepare_cached("DELETE FROM log WHERE rev = ?1")?;
+    let mut drop_version = connection.prepare_cached("DELETE FROM history WHERE rev = ?1")?;
     let mut dropped = 0;
     for (rev, key, prev, deleted) in batch {
         if prev != 0 {
@@ -215,20 +234,20 @@ pub fn older_than(connection: &Connection, time: i64, upto: Revision, limit: usi
     let from = compacted(connection)?;
     let rev: Option<i64> = connection
         .prepare_cached(
-            "SELECT max(rev) FROM (SELECT rev, at FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT ?3)
+            "SELECT max(rev) FROM (SELECT rev, at FROM history WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT ?3)
              WHERE at < ?4",
         )?
         .query_row(params![to_sql(from), to_sql(upto), to_limit(limit), time], |row| row.get(0))?;
     Ok(rev.map_or(from, from_sql))
 }
 
-/// Columns key, rev, create_rev, value.
+/// Columns key, rev, create_rev, value, length.
 fn key_value(row: &Row<'_>) -> Sql<KeyValue> {
     Ok(KeyValue {
         key: row.get(0)?,
         revision: from_sql(row.get(1)?),
         create_revision: from_sql(row.get(2)?),
-        value: row.get(3)?,
+        value: unpack(row.get_ref(3)?.as_blob()?, row.get(4)?, 3)?,
     })
 }
 

@@ -10,6 +10,7 @@
 
 mod log;
 mod options;
+mod pack;
 mod persist;
 mod queue;
 mod schema;
@@ -24,7 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{Datastore, Error, KeyValue, List, Listing, Read, Result, Revision, Watch};
-use log::{Head, Write};
+use log::{Head, Write, Writer};
 pub use options::{DEFAULT_PATH, Durability, Options, Retention};
 use persist::Persist;
 
@@ -128,13 +129,12 @@ impl Embedded {
     /// # Errors
     /// [`Error::Unavailable`].
     pub fn put_many<'a>(&self, items: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Revision> {
-        self.write("write many keys", |connection, at| {
-            let mut last = log::revision(connection)?;
+        self.write("write many keys", |writer| {
             for (key, value) in items {
-                let head = log::head(connection, key)?;
-                last = log::append(connection, key, head, Write::Value(value), at)?;
+                let head = log::head(writer.connection, key)?;
+                writer.append(key, head, Write::Value(value))?;
             }
-            Ok(last)
+            Ok(writer.revision())
         })
     }
 
@@ -153,7 +153,7 @@ impl Embedded {
     fn write<T>(
         &self,
         attempt: &str,
-        body: impl FnOnce(&Connection, i64) -> std::result::Result<T, Failure>,
+        body: impl FnOnce(&mut Writer<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let outcome = self.shared.write(attempt, body)?;
         if self.waits {
@@ -169,10 +169,10 @@ impl Embedded {
         key: &str,
         decide: impl FnOnce(Option<Head>) -> Result<Write<'a>>,
     ) -> Result<Revision> {
-        let revision = self.write(attempt, |connection, at| {
-            let head = log::head(connection, key)?;
+        let revision = self.write(attempt, |writer| {
+            let head = log::head(writer.connection, key)?;
             let write = decide(head.filter(|head| !head.deleted))?;
-            Ok(log::append(connection, key, head, write, at)?)
+            Ok(writer.append(key, head, write)?)
         })?;
         self.shared.trim_after(revision);
         Ok(revision)
@@ -239,17 +239,18 @@ impl Shared {
         Ok(found)
     }
 
-    /// Run `body`, which gets the time in milliseconds, in its turn; commit; tell the watches. Does not wait for the disk.
+    /// Run `body` in its turn; commit; tell the watches. Does not wait for the disk.
     fn write<T>(
         &self,
         attempt: &str,
-        body: impl FnOnce(&Connection, i64) -> std::result::Result<T, Failure>,
+        body: impl FnOnce(&mut Writer<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let _turn = self.queue.enter()?;
         let (outcome, revision) =
             self.transaction(attempt, TransactionBehavior::Immediate, |connection| {
-                let outcome = body(connection, now_ms())?;
-                Ok((outcome, log::revision(connection)?))
+                let mut writer = Writer::new(connection, now_ms())?;
+                let outcome = body(&mut writer)?;
+                Ok((outcome, writer.revision()))
             })?;
         self.persist.committed();
         // The write stands, told or not: who isn't told finds it with the next poll.
@@ -297,15 +298,15 @@ impl Shared {
     /// Drop a little of what [`Retention`] does not keep.
     fn trim(&self) -> Result<()> {
         let Retention { revisions, age, most_revisions } = self.options.retention;
-        self.write("drop old history", |connection, now| {
-            let current = log::revision(connection)?.0;
+        self.write("drop old history", |writer| {
+            let (connection, current) = (writer.connection, writer.revision().0);
             let may = Revision(current.saturating_sub(revisions));
             let must = Revision(current.saturating_sub(most_revisions));
             if may <= log::compacted(connection)? {
                 return Ok(());
             }
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-            let old = log::older_than(connection, now.saturating_sub(age), may, TRIM_BATCH)?;
+            let old = log::older_than(connection, writer.at.saturating_sub(age), may, TRIM_BATCH)?;
             log::compact(connection, old.max(must), TRIM_BATCH)?;
             Ok(())
         })
@@ -386,11 +387,11 @@ impl Datastore for Embedded {
     }
 
     fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
-        let (old, revision) = self.write("delete", |connection, at| {
-            let head = log::head(connection, key)?;
+        let (old, revision) = self.write("delete", |writer| {
+            let head = log::head(writer.connection, key)?;
             check_revision(key, head.filter(|head| !head.deleted), expected)?;
-            let old = log::get(connection, key)?.ok_or_else(|| Error::NotFound { key: key.into() })?;
-            let revision = log::append(connection, key, head, Write::Tombstone, at)?;
+            let old = log::get(writer.connection, key)?.ok_or_else(|| Error::NotFound { key: key.into() })?;
+            let revision = writer.append(key, head, Write::Tombstone)?;
             Ok((old, revision))
         })?;
         self.shared.trim_after(revision);
@@ -398,16 +399,16 @@ impl Datastore for Embedded {
     }
 
     fn write_all(&self, writes: &[crate::Write]) -> Result<Vec<Revision>> {
-        let revisions = self.write("write several keys", |connection, at| {
+        let revisions = self.write("write several keys", |writer| {
             let mut revisions = Vec::with_capacity(writes.len());
             for write in writes {
-                let head = log::head(connection, &write.key)?;
+                let head = log::head(writer.connection, &write.key)?;
                 let found = head.filter(|head| !head.deleted).map(|head| head.revision());
                 if let Some(fault) = write.fault(found) {
                     return Err(fault.into());
                 }
                 let value = write.value.as_deref().map_or(Write::Tombstone, Write::Value);
-                revisions.push(log::append(connection, &write.key, head, value, at)?);
+                revisions.push(writer.append(&write.key, head, value)?);
             }
             Ok(revisions)
         })?;
@@ -430,12 +431,12 @@ impl Datastore for Embedded {
     fn compact(&self, upto: Revision) -> Result<u64> {
         let mut dropped = 0;
         loop {
-            let (batch, done) = self.write("compact", |connection, _| {
-                let current = log::revision(connection)?;
+            let (batch, done) = self.write("compact", |writer| {
+                let current = writer.revision();
                 if upto > current {
                     return Err(Error::Future { asked: upto, current }.into());
                 }
-                Ok(log::compact(connection, upto, COMPACT_BATCH)?)
+                Ok(log::compact(writer.connection, upto, COMPACT_BATCH)?)
             })?;
             dropped += batch;
             if done {

@@ -1,11 +1,15 @@
 //! Opening the database file: its settings and its tables.
 //!
 //! ```text
-//! log   every write: rev (grows, never reused), key, create_rev (0: this one), prev_rev (0: none), deleted, at, value
-//! cur   the newest write of every key, deletions too until they are compacted
-//! meta  compact_rev: what is older can't be read
+//! history  every write: rev (grows, never reused), key, create_rev (0: this one), prev_rev (0: none), deleted, at, value,
+//!          and the value's length if it is packed (0: it lies there as it is)
+//! cur      the newest write of every key, deletions too until they are compacted
+//! meta     compact_rev: what is older can't be read
 //! ```
 //! The layout is kine's idea: history is what watches and paged lists read. Next hop: `log`.
+//!
+//! Version 1 had `log` in place of `history`, whose values were never packed. It is made into version 2 when it is opened
+//! to stay that. The name is another so that a program of version 1 that still runs finds nothing, instead of packed values.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,21 +20,25 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::{Error, Result};
 
 /// The version of the tables, in SQLite's `user_version`; 0 is an empty file.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// `application_id`, so that `file` and we can tell the file from other people's ("tort").
 const APPLICATION: i64 = 0x746f_7274;
 
-const TABLES: &str = "
-CREATE TABLE log (
-    rev INTEGER PRIMARY KEY AUTOINCREMENT,
+const HISTORY: &str = "
+CREATE TABLE history (
+    rev INTEGER PRIMARY KEY,
     key TEXT NOT NULL,
     create_rev INTEGER NOT NULL,
     prev_rev INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
     at INTEGER NOT NULL,
+    length INTEGER NOT NULL,
     value BLOB NOT NULL
 );
+";
+
+const OTHERS: &str = "
 CREATE TABLE cur (
     key TEXT PRIMARY KEY,
     rev INTEGER NOT NULL,
@@ -39,6 +47,14 @@ CREATE TABLE cur (
 ) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('compact_rev', 0);
+";
+
+/// What version 1 gave out last is in `sqlite_sequence`; here it is the newest of `history` and `compact_rev`.
+const FROM_1: &str = "
+INSERT INTO history SELECT rev, key, create_rev, prev_rev, deleted, at, 0, value FROM log ORDER BY rev;
+UPDATE meta SET value = max(value, s.seq) FROM sqlite_sequence s
+    WHERE meta.name = 'compact_rev' AND s.name = 'log' AND s.seq > (SELECT ifnull(max(rev), 0) FROM history);
+DROP TABLE log;
 ";
 
 /// Open a connection with our settings. The file must exist; it may be empty.
@@ -62,24 +78,30 @@ pub fn connect(path: &Path, patience: Duration) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Make the tables in an empty file. The caller has the writers' turn.
+/// Make the tables in an empty file, or make ours of those of an older version. The caller has the writers' turn.
 pub fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     let attempt =
         |error: rusqlite::Error| Error::unavailable(format!("make the tables of {}", path.display()), error);
-    if version(connection).map_err(attempt)? == 0 {
-        let transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(attempt)?;
-        if version(&transaction).map_err(attempt)? == 0 {
-            transaction.execute_batch(TABLES).map_err(attempt)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(attempt)?;
+    // Another may have come first.
+    match version(&transaction).map_err(attempt)? {
+        0 => {
+            transaction.execute_batch(HISTORY).map_err(attempt)?;
+            transaction.execute_batch(OTHERS).map_err(attempt)?;
             transaction.pragma_update(None, "application_id", APPLICATION).map_err(attempt)?;
-            transaction.pragma_update(None, "user_version", VERSION).map_err(attempt)?;
         }
-        transaction.commit().map_err(attempt)?;
+        1 => {
+            transaction.execute_batch(HISTORY).map_err(attempt)?;
+            transaction.execute_batch(FROM_1).map_err(attempt)?;
+        }
+        _ => return Ok(()),
     }
-    Ok(())
+    transaction.pragma_update(None, "user_version", VERSION).map_err(attempt)?;
+    transaction.commit().map_err(attempt)
 }
 
-/// Whether the tables are there.
+/// Whether the tables are there, and of our version.
 ///
 /// # Errors
 /// [`Error::Schema`] if they are of a version that this program does not know.
