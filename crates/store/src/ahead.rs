@@ -38,7 +38,12 @@ impl Datastore for Ahead {
     }
 
     fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
-        self.store.get_all(keys)
+        let known: Option<Vec<Listing>> =
+            keys.iter().map(|key| self.take(&Read::Key(key.to_owned()))).collect();
+        match known {
+            Some(known) => Ok(known.into_iter().map(|found| found.items.into_iter().next()).collect()),
+            None => self.store.get_all(keys),
+        }
     }
 
     fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
@@ -126,5 +131,28 @@ mod tests {
         };
         assert_eq!(see(), (Some(b"1".to_vec()), None, 1));
         assert_eq!(see(), (Some(b"2".to_vec()), Some(b"2".to_vec()), 2));
+    }
+
+    #[test]
+    fn keys_asked_together_are_answered_from_what_was_read_ahead_if_all_of_them_were() {
+        let directory = tempfile::tempdir().unwrap();
+        let options =
+            Options { durability: Durability::Normal, ..Options::new(directory.path().join("tortie.db")) };
+        let store: Arc<dyn Datastore> = Arc::new(Embedded::open(options).unwrap());
+        let ahead = |keys: &[&str]| {
+            store.put("/a", b"1").unwrap();
+            let reads = keys.iter().map(|key| Read::Key((*key).to_owned())).collect();
+            let ahead = Ahead::of(Arc::clone(&store), reads).unwrap();
+            store.put("/a", b"2").unwrap();
+            ahead
+        };
+        let see = |ahead: &Ahead| -> Vec<Option<Vec<u8>>> {
+            let found = ahead.get_all(&["/a".to_owned(), "/b".to_owned()]).unwrap();
+            found.into_iter().map(|kv| kv.map(|kv| kv.value)).collect()
+        };
+        let all = ahead(&["/b", "/a"]);
+        assert_eq!(see(&all), [Some(b"1".to_vec()), None]);
+        assert_eq!(see(&all), [Some(b"2".to_vec()), None]);
+        assert_eq!(see(&ahead(&["/a"])), [Some(b"2".to_vec()), None]);
     }
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -27,6 +27,9 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How much a server may send ahead, on one stream and on all: a page of a list without a wait.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// What is written at once, in bytes; more goes to the kernel as it is.
+const AT_ONCE: usize = 1 << 10;
 
 /// A connection to one of `endpoints`, the `first`th before the others, and which it is.
 ///
@@ -109,9 +112,11 @@ async fn shake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .enable_push(false);
-    let shaken = builder.handshake::<S, Bytes>(stream).await;
+    // What begins the connection waits for the first call, and goes with it: nobody answers before.
+    let shaken = builder.handshake::<_, Bytes>(BufWriter::with_capacity(AT_ONCE, stream)).await;
     let (send, connection) = shaken.map_err(|error| format!("{endpoint}: {error}"))?;
     tokio::spawn(async move {
+        yield_now().await;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to etcd has ended");
         }

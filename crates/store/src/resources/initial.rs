@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tortie_api::kind::{Kind, ResourceKey};
 
 use super::Client;
-use crate::{Error, Result};
+use crate::{Error, Result, keys};
 
 /// The version of Calico that `ClusterInformation` names: the one whose behaviour is ours. Calico's programs refuse a
 /// datastore of another version.
@@ -49,18 +49,17 @@ impl Client {
                 "datastoreReady": true,
             },
         });
-        for object in [
+        let objects = [
             information,
             tier("default", 1_000_000, "Deny"),
             tier("kube-admin", 1_000, "Pass"),
             tier("kube-baseline", 10_000_000, "Pass"),
-        ] {
-            // Reading first: all but the first call only read.
-            match self.get(&Client::key_of(&object)?) {
-                Ok(_) | Err(Error::Unreadable { .. }) => continue,
-                Err(Error::Missing { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        ];
+        // Reading first: all but the first call only read.
+        let key = |object| Ok(keys::resource(&Client::key_of(object)?));
+        let keys: Vec<String> = objects.iter().map(key).collect::<Result<_>>()?;
+        let found = self.store().get_all(&keys)?;
+        for (object, _) in objects.into_iter().zip(found).filter(|(_, found)| found.is_none()) {
             match self.create(object) {
                 Ok(_) | Err(Error::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error),

@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_api::meta::{Object, Spec};
 
-use crate::{Datastore, Error, Listing, Result, Revision, Write, json, keys};
+use crate::ahead::Ahead;
+use crate::{Datastore, Error, Listing, Read, Result, Revision, Write, json, keys};
 
 pub use initial::{COMPATIBLE_VERSION, DEFAULT_ALLOW_PROFILE, default_allow_profile};
 pub use metadata::Labels;
@@ -81,6 +82,19 @@ impl Client {
     /// Objects on `store`.
     pub fn new(store: Arc<dyn Datastore>) -> Client {
         Client { store }
+    }
+
+    /// The same objects, of which those at `keys` are read now, in one request, for who asks next. What can't be read
+    /// together is read when it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] and the like: the datastore doesn't answer.
+    pub fn ahead(&self, keys: Vec<String>) -> Result<Client> {
+        match Ahead::of(Arc::clone(&self.store), keys.into_iter().map(Read::Key).collect()) {
+            Ok(ahead) => Ok(Client::new(Arc::new(ahead))),
+            Err(Error::Refused { .. }) => Ok(self.clone()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The datastore below.

@@ -1,5 +1,8 @@
 //! Who answers, and who asks: another cluster behind the same address, users and passwords.
 
+use std::sync::Arc;
+
+use tortie_store::resources::Client;
 use tortie_store::{Datastore, Error, Watch};
 
 use super::help::{Home, PATIENCE, mk_server};
@@ -83,6 +86,10 @@ fn a_user_needs_its_password_and_its_rights() {
     let mut watch = store.watch("/calico/", revision).unwrap();
     store.put("/calico/k", b"w").unwrap();
     assert_eq!(watch.next(PATIENCE).unwrap().len(), 1);
+    // What must not all be read together is read by itself.
+    let ahead =
+        Client::new(Arc::new(store.clone())).ahead(vec!["/calico/k".into(), "/other".into()]).unwrap();
+    assert_eq!(ahead.store().get("/calico/k").unwrap().unwrap().value, b"w");
     for (store, key, hint) in [
         (open(None), "/calico/k", "ETCD_USERNAME"),
         (open(Some(("calico", "wrong"))), "/calico/k", "ETCD_PASSWORD"),

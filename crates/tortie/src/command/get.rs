@@ -48,8 +48,14 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
     let with_namespace = *all_namespaces || common.namespace.as_ref().is_some_and(|name| !name.is_empty());
     let format = Format::parse(output, with_namespace).map_err(Failure::Command)?;
     let during = |failure: Failure| failure.during("failed to get resources");
-    let store = common.store.open().map_err(during)?;
-    let items = match objects::items(common, Some(named)) {
+    // What stands on the command line is read with what shows the cluster's version, which is told first all the same.
+    let named_items = common.filename.is_none().then(|| objects::items(common, Some(named)));
+    let keys = match &named_items {
+        Some(Ok(items)) => objects::keys_ahead(common, items, *all_namespaces),
+        _ => Vec::new(),
+    };
+    let store = common.store.open_ahead(keys).map_err(during)?;
+    let items = match named_items.unwrap_or_else(|| objects::items(common, Some(named))) {
         Ok(items) => items,
         Err(Failure::Nothing) => Items::default(),
         Err(failure) => return Err(during(failure)),

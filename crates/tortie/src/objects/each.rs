@@ -45,10 +45,7 @@ pub fn for_each(
     let client = deferred.as_ref().unwrap_or(client);
     let mut outcome = Outcome::of(&items);
     let mut progress = Progress::new("objects", items.len());
-    let mut coming = items.iter().map(|mut item| {
-        let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
-        (item, placed)
-    });
+    let mut coming = placed(common, &items, all_namespaces);
     loop {
         let some: Vec<Placed> = coming.by_ref().take(TOGETHER).collect();
         if some.is_empty() {
@@ -78,15 +75,32 @@ pub fn for_each(
     outcome
 }
 
+/// The keys that [`for_each`] reads first.
+pub fn keys_ahead(common: &Common, items: &Items, all_namespaces: bool) -> Vec<String> {
+    let some: Vec<Placed> = placed(common, items, all_namespaces).take(TOGETHER).collect();
+    keys(&some)
+}
+
+fn placed(common: &Common, items: &Items, all_namespaces: bool) -> impl ExactSizeIterator<Item = Placed> {
+    items.iter().map(move |mut item| {
+        let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
+        (item, placed)
+    })
+}
+
+fn keys(some: &[Placed]) -> Vec<String> {
+    let named = some.iter().filter(|(item, placed)| placed.is_ok() && !item.id().name.is_empty());
+    let keys: BTreeSet<String> =
+        named.flat_map(|(item, _)| Client::keys_of(&item.id(), &item.json)).collect();
+    keys.into_iter().collect()
+}
+
 fn together(
     client: &Client,
     some: &[Placed],
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Attempt {
-    let named = some.iter().filter(|(item, placed)| placed.is_ok() && !item.id().name.is_empty());
-    let keys: BTreeSet<String> =
-        named.clone().flat_map(|(item, _)| Client::keys_of(&item.id(), &item.json)).collect();
-    let batch = match Batch::read(Arc::clone(client.store()), keys.into_iter().collect()) {
+    let batch = match Batch::read(Arc::clone(client.store()), keys(some)) {
         Ok(batch) => Arc::new(batch),
         Err(error) if is_lost(&error) => return Attempt::Lost(error, Vec::new()),
         Err(_) => return Attempt::Apart,

@@ -26,7 +26,7 @@ use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_api::{defaults, validate};
 use tortie_store::Error;
 
-pub use each::for_each;
+pub use each::{for_each, keys_ahead};
 pub use items::{Item, Items, Source};
 pub use kinds::short_names;
 pub use outcome::{Done, Failure, Outcome, Refusal, Style, Verb};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value;
 use tortie_api::kind::{Kind, ResourceKey};
-use tortie_store::Error;
 use tortie_store::resources::{COMPATIBLE_VERSION, Client};
+use tortie_store::{Error, keys};
 
 use super::Failure;
 use crate::{calicoctl, settings};
@@ -73,9 +73,17 @@ impl Store {
     /// A [`Failure`] in calicoctl's words: the file with the settings isn't there; or the program was called as calicoctl and the
     /// cluster is of another version of Calico's, which `--allow-version-mismatch` overrides.
     pub fn open(&self) -> Result<Opened, Failure> {
+        self.open_ahead(Vec::new())
+    }
+
+    /// The same for who reads these keys next: where the cluster's version is asked for, they come with it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_ahead(&self, keys: Vec<String>) -> Result<Opened, Failure> {
         require_file(&self.config)?;
         match self.connect() {
-            Ok(client) => Ok(Opened(Ok(self.checked(client)?))),
+            Ok(client) => Ok(Opened(Ok(self.checked(client, keys)?))),
             Err(message) => Ok(Opened(Err(message))),
         }
     }
@@ -86,7 +94,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_plainly(&self) -> Result<Client, Failure> {
         require_file(&self.config)?;
-        self.checked(self.connect().map_err(Failure::Command)?)
+        self.checked(self.connect().map_err(Failure::Command)?, Vec::new())
     }
 
     /// Opens it, whatever version the cluster has.
@@ -97,13 +105,25 @@ impl Store {
         settings::client(&self.config).map_err(|error| format!("{error:#}"))
     }
 
-    fn checked(&self, client: Client) -> Result<Client, Failure> {
+    fn checked(&self, client: Client, mut next: Vec<String>) -> Result<Client, Failure> {
         if !calicoctl::called() || self.allow_version_mismatch {
             return Ok(client);
         }
-        let information = match client.get(&ResourceKey::cluster(Kind::ClusterInformation, "default")) {
-            Ok(information) => information,
-            Err(Error::Missing { .. }) => return Ok(client),
+        let id = ResourceKey::cluster(Kind::ClusterInformation, "default");
+        let client = if next.is_empty() {
+            Ok(client)
+        } else {
+            next.push(keys::resource(&id));
+            client.ahead(next)
+        };
+        let read = client.and_then(|client| match client.get(&id) {
+            Ok(information) => Ok((client, Some(information))),
+            Err(Error::Missing { .. }) => Ok((client, None)),
+            Err(error) => Err(error),
+        });
+        let (client, information) = match read {
+            Ok((client, Some(information))) => (client, information),
+            Ok((client, None)) => return Ok(client),
             Err(error) => {
                 return Err(Failure::Command(format!(
                     "Unable to get Cluster Information to verify version mismatch: {error}\nUse --allow-version-mismatch to override.\n"

@@ -98,13 +98,20 @@ fn versions_are_shown_and_a_cluster_of_another_one_is_refused(on: On) {
         fixture.run(&["version"]).out,
         format!("{}Cluster Version:   v3.33.0\nCluster Type:      unknown\n", client.out)
     );
+    let one_of_two = fixture.run(&["get", "ippool", "a", "b"]);
+    assert!(one_of_two.out.contains("10.0.0.0/16"), "{one_of_two:?}");
+    assert!(one_of_two.err.starts_with("resource does not exist: IPPool(b)"), "{one_of_two:?}");
+    assert_eq!(one_of_two.code, Some(1));
     // Only Calico's own components write it.
     let key = keys::resource(&ResourceKey::cluster(Kind::ClusterInformation, "default"));
     let store = fixture.store();
     let value = String::from_utf8(store.get(&key).unwrap().unwrap().value).unwrap();
     store.put(&key, value.replace("v3.33.0", "v3.20.1-0.dev").as_bytes()).unwrap();
     let mismatch = "failed to get resources: Version mismatch.\nClient Version:   v3.33.0\nCluster Version:  3.20.1\nUse --allow-version-mismatch to override.\n\n";
-    assert_eq!(fixture.run(&["get", "ippool"]), failed("", mismatch));
+    // Whatever else is wrong: what is read with it, or can't be, is told after it.
+    for words in [&["get", "ippool"][..], &["get", "ippool", "a", "b"], &["get", "floppy", "a"]] {
+        assert_eq!(fixture.run(words), failed("", mismatch));
+    }
     assert_eq!(fixture.run(&["--allow-version-mismatch", "get", "ippool"]).code, Some(0));
     assert_eq!(fixture.run(&["version"]).code, Some(0));
 }
