@@ -8,3 +8,4 @@ mod etcd;
 mod host;
 mod plugin;
 mod recorded;
+mod remembered;
