@@ -17,9 +17,9 @@ use tortie_api::kind::ResourceKey;
 use tortie_cni::transport::{self, Call};
 use tortie_cni::{Context, Gate, Judging, Request, execute};
 use tortie_netlink::Namespace;
+use tortie_store::Datastore;
 use tortie_store::ipam::Allocator;
 use tortie_store::resources::Client;
-use tortie_store::{Datastore, Memory};
 
 use crate::config::Settings;
 use crate::monitors::spawn;
@@ -67,8 +67,7 @@ pub fn serve(
 ) -> Result<()> {
     let node = Arc::clone(&settings.node);
     let allocator = Allocator::new(store.deferred().unwrap_or_else(|| Arc::clone(&store)));
-    let (memory, waiting) = (Memory::default(), AtomicUsize::new(0));
-    attend(&Arc::new(Desk { listener, store, allocator, memory, node, heard, waiting }))
+    attend(&Arc::new(Desk { listener, store, allocator, node, heard, waiting: AtomicUsize::new(0) }))
 }
 
 /// What the threads of the socket share.
@@ -76,7 +75,6 @@ struct Desk {
     listener: UnixListener,
     store: Arc<dyn Datastore>,
     allocator: Allocator,
-    memory: Memory,
     node: Arc<str>,
     heard: Sender<Heard>,
     /// Threads that wait for a connection, and those that are about to.
@@ -166,8 +164,6 @@ fn attach(call: &Call, pod: Option<OwnedFd>, desk: &Desk) -> tortie_cni::Reply {
         node: &desk.node,
         view: None,
         allocator: Some(&desk.allocator),
-        memory: Some(&desk.memory),
-        guess: None,
     };
     let pod = pod.map(|fd| Namespace::from_fd(fd, "the pod's namespace"));
     execute(&context, &request, pod.as_ref())

@@ -3,7 +3,6 @@
 //! Here is what the plugin adds to `tortie-ipam`: pools by name, the order in which annotation, namespace and
 //! configuration name pools, requested addresses, and that a pod gets all it wants or nothing.
 
-use crate::execute::Guess;
 use crate::identity::Identity;
 use crate::{Error, Result};
 use ipnet::IpNet;
@@ -50,8 +49,6 @@ pub struct Addresses<'a> {
     pub client: &'a Client,
     /// That of a process that lives on; without one each operation reads what it needs.
     pub allocator: Option<&'a Allocator>,
-    /// What the call supposes; the assignment confirms it, or fails.
-    pub guess: Option<&'a Guess>,
 }
 
 /// Pools, reservations and this node's labels, read from the store. A pool that can't be read isn't used.
@@ -95,19 +92,14 @@ pub fn assign(
 ) -> Result<(Vec<IpNet>, Option<Revision>)> {
     let handle = identity.handle();
     release(at, view, &handle)?;
-    if at.guess.is_none() {
-        at.take_settings()?;
-    }
+    at.take_settings()?;
     let assigned = if wanted.requested.is_empty() {
         assign_any(at, view, identity, wanted, along)
     } else {
         assign_requested(at, view, identity, wanted).map(|addresses| (addresses, None))
     };
     assigned.inspect_err(|_| {
-        // If the guess was wrong the handle is perhaps of an ADD that stands.
-        if at.guess.is_none()
-            && let Err(error) = release(at, view, &handle)
-        {
+        if let Err(error) = release(at, view, &handle) {
             tracing::warn!(%handle, %error, "addresses of a failed attempt not released");
         }
     })
@@ -190,18 +182,12 @@ fn assign_any(
     );
     let (got, revision) = match at.allocator {
         Some(allocator) => {
-            let seen = at.guess.map(Guess::seen).unwrap_or_default();
-            let done = allocator.run_if(machine, move |got| along(&given(got).ok()?), seen);
+            let done = allocator.run_with(machine, move |got| along(&given(got).ok()?));
             done.map_err(told)?
         }
         None => (at.run(machine)?, None),
     };
-    let given = given(&got)?;
-    // What is given is written, and the write has compared.
-    if let Some(guess) = at.guess {
-        guess.confirm();
-    }
-    Ok((given, revision))
+    Ok((given(&got)?, revision))
 }
 
 /// All that was wanted, or why not.

@@ -62,15 +62,7 @@ fn dispatch(process: &Process, request: &Request, call: &Call) -> Result<Reply> 
     }
     let client = client(&process.environment, &request.config)?;
     let node = hostname()?;
-    let context = Context {
-        client: &client,
-        gate: &ClosedTable,
-        node: &node,
-        view: None,
-        allocator: None,
-        memory: None,
-        guess: None,
-    };
+    let context = Context { client: &client, gate: &ClosedTable, node: &node, view: None, allocator: None };
     Ok(execute(&context, request, pod.as_ref()))
 }
 

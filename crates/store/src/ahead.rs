@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{Datastore, KeyValue, List, Listing, Read, Result, Revision, Seen, Watch, Write};
+use crate::{Datastore, KeyValue, List, Listing, Read, Result, Revision, Watch, Write};
 
 /// See the module.
 pub struct Ahead {
@@ -21,14 +21,7 @@ impl Ahead {
     /// Those of the datastore.
     pub fn of(store: Arc<dyn Datastore>, reads: Vec<Read>) -> Result<Ahead> {
         let found = store.read_all(&reads)?;
-        let seen = reads.into_iter().zip(found).map(|(read, found)| Seen { read, found });
-        Ok(Ahead::knowing(store, seen))
-    }
-
-    /// What was seen before is answered as it was then. Who relies on it writes with [`Datastore::write_if`].
-    pub fn knowing(store: Arc<dyn Datastore>, seen: impl IntoIterator<Item = Seen>) -> Ahead {
-        let read = seen.into_iter().map(|Seen { read, found }| (read, found)).collect();
-        Ahead { store, read: Mutex::new(read) }
+        Ok(Ahead { store, read: Mutex::new(reads.into_iter().zip(found).collect()) })
     }
 
     fn take(&self, read: &Read) -> Option<Listing> {
@@ -89,10 +82,6 @@ impl Datastore for Ahead {
 
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
         self.store.write_all(writes)
-    }
-
-    fn write_if(&self, seen: &[Seen], writes: &[Write]) -> Result<Vec<Revision>> {
-        self.store.write_if(seen, writes)
     }
 
     fn revision(&self) -> Result<Revision> {

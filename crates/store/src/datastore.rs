@@ -91,30 +91,6 @@ pub enum Read {
     Prefix(String),
 }
 
-/// Something that was read, and what was found: what a write may rely on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// What was read.
-    pub read: Read,
-    /// All that was found.
-    pub found: Listing,
-}
-
-impl Seen {
-    /// That there is nothing, which somebody supposes without having read it.
-    pub fn absent(read: Read) -> Seen {
-        Seen { read, found: Listing { revision: Revision::ZERO, items: Vec::new(), more: false } }
-    }
-
-    /// Whether what is found now is the same: the same keys, and none was written since.
-    pub fn is_still(&self, now: &Listing) -> bool {
-        let versions = |found: &Listing| -> Vec<(String, Revision)> {
-            found.items.iter().map(|item| (item.key.clone(), item.revision)).collect()
-        };
-        versions(&self.found) == versions(now)
-    }
-}
-
 /// How many keys [`Datastore::write_all`] writes at most: what etcd takes in one transaction.
 pub const MOST_WRITES: usize = 128;
 
@@ -293,18 +269,6 @@ pub trait Datastore: Send + Sync {
     /// # Errors
     /// [`crate::Error::Exists`], [`crate::Error::NotFound`] or [`crate::Error::Conflict`], of the first that isn't.
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>>;
-
-    /// [`Datastore::write_all`] if all that was `seen` is still the same, else nothing. For who remembers what he read: the write
-    /// says whether it still holds. A datastore that can't compare always refuses.
-    ///
-    /// # Errors
-    /// [`crate::Error::Stale`] also in place of a fault of `writes`: read anew.
-    fn write_if(&self, seen: &[Seen], writes: &[Write]) -> Result<Vec<Revision>> {
-        match seen {
-            [] => self.write_all(writes),
-            _ => Err(crate::Error::Stale),
-        }
-    }
 
     /// One write by [`Datastore::write_all`].
     ///

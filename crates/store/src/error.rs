@@ -92,9 +92,6 @@ pub enum Error {
     /// What was asked for can't be done together with what waits in a [`crate::Batch`]. Do it one by one.
     #[error("what waits to be written together has to be written first")]
     Together,
-    /// What a write relied on has changed; nothing is written. Read anew.
-    #[error("what was read before has changed")]
-    Stale,
     /// A setting has a value that means nothing.
     #[error("{name}: found {found:?}, expected {expected}")]
     Setting {

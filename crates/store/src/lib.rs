@@ -19,14 +19,12 @@ pub mod etcd;
 pub mod ipam;
 pub mod json;
 pub mod keys;
-mod memory;
 pub mod open;
 pub mod resources;
 pub mod sync;
 
 pub use batch::Batch;
 pub use datastore::{
-    Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Read, Revision, Seen, Watch, Write,
+    Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Read, Revision, Watch, Write,
 };
 pub use error::{Error, InvalidField, Result};
-pub use memory::Memory;

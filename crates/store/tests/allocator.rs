@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tortie_store::embedded::{Durability, Embedded};
 use tortie_store::etcd::server::{Server, Start};
 use tortie_store::etcd::{self, Etcd};
 use tortie_store::ipam::{Allocator, run};
-use tortie_store::{Datastore, Error, Read, Seen, Write, keys};
+use tortie_store::{Datastore, Write};
 
 const NOW: Now = Now(1_800_000_000_000_000_000);
 const THREADS: usize = 8;
@@ -198,102 +198,4 @@ fn what_belongs_to_an_address_is_written_with_it_or_left_to_the_caller() {
     let held = run(&*store, addresses_of_handle(handle)).unwrap().unwrap();
     assert_eq!(held.len(), 1, "the address is had all the same");
     assert!(address.starts_with(&held[0].to_string()));
-}
-
-/// The same settings, written once more.
-fn settings_anew(store: &dyn Datastore) {
-    let settings = store.get(keys::IPAM_CONFIG).unwrap().unwrap();
-    store.put(keys::IPAM_CONFIG, &settings.value).unwrap();
-}
-
-/// What an operation relies on that reads the settings and one more key.
-fn see(store: &dyn Datastore) -> Vec<Seen> {
-    let reads = [keys::IPAM_CONFIG, "/calico/pool"].map(|key| Read::Key(key.to_owned()));
-    let found = store.read_all(&reads).unwrap();
-    reads.into_iter().zip(found).map(|(read, found)| Seen { read, found }).collect()
-}
-
-/// Many threads rely on what they once read while another changes it again and again: each is told that it is stale, reads, and
-/// gets its address; and what was stale has left nothing.
-fn rely(store: &Arc<dyn Datastore>) {
-    const PODS: usize = 40;
-    const CHANGES: usize = 100;
-    let (view, allocator) = (mk_view(), Allocator::new(Arc::clone(store)));
-    without_limits(&**store);
-    store.put("/calico/pool", b"0").unwrap();
-    let one = |thread: usize| {
-        let (mut seen, mut stale, mut has) = (see(&**store), 0, BTreeMap::new());
-        for pod in 0..PODS {
-            let handle = HandleId::new(&format!("k8s-pod-network.{thread}-{pod}"));
-            let key = format!("/calico/pods/{thread}-{pod}");
-            loop {
-                let (found, name) = (see(&**store), key.clone());
-                let relied = [seen.clone(), vec![Seen::absent(Read::Key(key.clone()))]].concat();
-                let along = move |_: &_| Some(Write::create(&name, b"pod"));
-                match allocator.run_if(wants(&view, "node-a", &handle), along, relied) {
-                    Ok((got, revision)) => {
-                        let address = got.v4.unwrap().addresses[0].addr();
-                        assert_eq!(store.get(&key).unwrap().map(|pod| pod.revision), revision);
-                        has.insert(handle, address);
-                        break;
-                    }
-                    Err(error) => {
-                        assert!(matches!(error, Error::Stale), "{error}");
-                        assert_eq!(store.get(&key).unwrap(), None, "{key} was refused and is there");
-                        (seen, stale) = (found, stale + 1);
-                        allocator.take_settings(store.get(keys::IPAM_CONFIG).unwrap()).unwrap();
-                    }
-                }
-            }
-        }
-        (has, stale)
-    };
-    let done: Vec<_> = std::thread::scope(|scope| {
-        let one = &one;
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || one(thread))).collect();
-        for count in 1..=CHANGES {
-            match count % 2 {
-                0 => settings_anew(&**store),
-                _ => drop(store.put("/calico/pool", count.to_string().as_bytes()).unwrap()),
-            }
-        }
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    assert!(done.iter().any(|(_, stale)| *stale > 0), "nothing was stale");
-    let has: BTreeMap<HandleId, IpAddr> = done.into_iter().flat_map(|(has, _)| has).collect();
-    let different: BTreeSet<IpAddr> = has.values().copied().collect();
-    assert_eq!((has.len(), different.len()), (THREADS * PODS, THREADS * PODS));
-    let in_use = has.into_keys().collect();
-    let findings = run(&**store, check(view, NOW, Some(in_use), Repair::Report)).unwrap().unwrap();
-    assert_eq!(findings, []);
-}
-
-#[test]
-fn whoever_relies_on_what_has_changed_is_refused_and_nobody_else_on_the_embedded_store() {
-    let directory = tempfile::tempdir().unwrap();
-    rely(&embedded(directory.path()));
-}
-
-#[test]
-fn whoever_relies_on_what_has_changed_is_refused_and_nobody_else_on_etcd() {
-    let directory = tempfile::tempdir().unwrap();
-    let server = mk_server(directory.path());
-    rely(&etcd(&server));
-}
-
-#[test]
-fn an_operation_is_not_done_by_other_settings_than_it_relies_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = embedded(directory.path());
-    let (view, allocator) = (mk_view(), Allocator::new(Arc::clone(&store)));
-    without_limits(&*store);
-    let handle = |name: &str| HandleId::new(&format!("k8s-pod-network.{name}"));
-    allocator.run(wants(&view, "node-a", &handle("first"))).unwrap();
-    // The allocator remembers settings that are no longer those that stand, and that the caller knows.
-    settings_anew(&*store);
-    let attempt = |name| allocator.run_if(wants(&view, "node-a", &handle(name)), |_| None, see(&*store));
-    assert!(matches!(attempt("second"), Err(Error::Stale)));
-    assert_eq!(run(&*store, addresses_of_handle(handle("second"))).ok().and_then(Result::ok), None);
-    allocator.take_settings(store.get(keys::IPAM_CONFIG).unwrap()).unwrap();
-    assert_eq!(attempt("second").unwrap().0.error, None);
 }

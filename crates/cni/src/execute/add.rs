@@ -212,10 +212,6 @@ fn undo(context: &Context<'_>, request: &Request, identity: &Identity) {
     if let Err(error) = remove_from_host(LinkRef::Name(&identity.interface())) {
         warn("interface", error);
     }
-    // What is stored is not this attempt's.
-    if context.guess.is_some_and(|guess| !guess.is_confirmed()) {
-        return;
-    }
     // An endpoint of an earlier container of this pod is that one's, until we have written it.
     let ours = context
         .stored(identity)
@@ -275,13 +271,6 @@ fn addresses(
         return Err(Error::Addresses("IPAM plugin returned missing IP config".into()));
     }
     Ok((attachment, revision))
-}
-
-/// Whether any free address will do.
-pub(super) fn asks_for_any_address(request: &Request) -> bool {
-    let annotations = &request.config.args.cni.annotations;
-    let names = [ANNOTATION_ADDRESSES, ANNOTATION_ADDRESSES_NO_IPAM];
-    request.args.ip.is_none() && !names.iter().any(|name| annotations.contains_key(*name))
 }
 
 fn assign(

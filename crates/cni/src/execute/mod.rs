@@ -16,7 +16,6 @@ use crate::identity::Identity;
 use crate::output::versions;
 use crate::request::{Command, NEWEST, Plugin, Request};
 use crate::{Error, Gate, Result, address};
-pub use ahead::Guess;
 use serde_json::Value;
 use std::sync::Arc;
 use tortie_api::cluster::ClusterInformationSpec;
@@ -27,7 +26,6 @@ use tortie_ipam::View;
 use tortie_netlink::Namespace;
 use tortie_store::ipam::Allocator;
 use tortie_store::resources::Client;
-use tortie_store::{Error as StoreError, Memory};
 
 /// What a call is executed with.
 pub struct Context<'a> {
@@ -41,10 +39,6 @@ pub struct Context<'a> {
     pub view: Option<Arc<View>>,
     /// What assigns addresses in a process that lives on.
     pub allocator: Option<&'a Allocator>,
-    /// What such a process has read for earlier calls.
-    pub memory: Option<&'a Memory>,
-    /// What this call supposes; none when a call begins.
-    pub guess: Option<&'a Guess>,
 }
 
 /// The answer: what goes to standard output, and the exit code.
@@ -75,8 +69,7 @@ impl Reply {
 /// namespace, opened; DEL does without.
 #[must_use]
 pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Reply {
-    let done = guessed(context, request, pod).unwrap_or_else(|| {
-        let client = ahead::read(context, request)?;
+    let done = ahead::read(context, request).and_then(|client| {
         let context = Context { client: &client, view: context.view.clone(), ..*context };
         dispatch(&context, request, pod)
     });
@@ -87,27 +80,6 @@ pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>
             tracing::warn!(command = ?request.command, container, code, %error, "CNI call failed");
             Reply::error(&error, request.version())
         }
-    }
-}
-
-/// A call that relies on what is remembered. None if it can't, or if it came to nothing before the store had confirmed that: what was
-/// the matter is found out by reading.
-fn guessed(
-    context: &Context<'_>,
-    request: &Request,
-    pod: Option<&Namespace>,
-) -> Option<Result<Option<Value>>> {
-    let (client, guess) = ahead::recall(context, request)?;
-    let context = Context { client: &client, guess: Some(&guess), view: context.view.clone(), ..*context };
-    match dispatch(&context, request, pod) {
-        // A store that can't be reached is none that could be read.
-        Err(error)
-            if !guess.is_confirmed() && !matches!(error, Error::Store(StoreError::Unavailable { .. })) =>
-        {
-            tracing::debug!(%error, "done again, with everything read");
-            None
-        }
-        done => Some(done),
     }
 }
 
@@ -165,7 +137,7 @@ impl Context<'_> {
     }
 
     fn addresses(&self) -> Addresses<'_> {
-        Addresses { client: self.client, allocator: self.allocator, guess: self.guess }
+        Addresses { client: self.client, allocator: self.allocator }
     }
 
     /// Returns when what this call has written has outlived what the store promises.

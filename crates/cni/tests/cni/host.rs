@@ -9,7 +9,6 @@ use tortie_api::kind::{Kind, ResourceKey};
 use tortie_cni::{Context, Gate, Judging, Plugin, Reply, Request, execute};
 use tortie_netlink::rtnetlink::LinkRef;
 use tortie_netlink::{OwnedNamespace, Rtnetlink};
-use tortie_store::Memory;
 use tortie_store::embedded::{Embedded, Options};
 use tortie_store::ipam::Allocator;
 use tortie_store::resources::{Client, Labels};
@@ -28,7 +27,6 @@ pub struct Host {
     pub client: Client,
     /// As in an agent; a plugin's process has none.
     pub allocator: Allocator,
-    pub memory: Memory,
     pub directory: tempfile::TempDir,
 }
 
@@ -90,7 +88,7 @@ impl Host {
         furnish(&client);
         let store = client.store();
         let allocator = Allocator::new(store.deferred().unwrap_or_else(|| Arc::clone(store)));
-        Host { namespace: mk_namespace(), client, allocator, memory: Memory::default(), directory }
+        Host { namespace: mk_namespace(), client, allocator, directory }
     }
 
     pub fn create(&self, kind: &str, name: &str, spec: Value) {
@@ -113,9 +111,8 @@ impl Host {
         let reply = self
             .namespace
             .run(move || {
-                let (allocator, memory) = (Some(&self.allocator), Some(&self.memory));
-                let (node, view, guess) = ("node-1", None, None);
-                let context = Context { client: &client, gate, node, view, allocator, memory, guess };
+                let allocator = Some(&self.allocator);
+                let context = Context { client: &client, gate, node: "node-1", view: None, allocator };
                 execute(&context, &request, pod.as_ref())
             })
             .unwrap();

@@ -8,4 +8,3 @@ mod etcd;
 mod host;
 mod plugin;
 mod recorded;
-mod remembered;

@@ -1,11 +1,10 @@
 //! One writer, one key at a time: what each call answers, and which keys a list has.
 
 use super::{Backend, Check};
-use crate::{Error, Expect, KeyValue, List, Listing, Read, Revision, Seen, Write};
+use crate::{Error, Expect, KeyValue, List, Listing, Read, Revision, Write};
 
 pub const CHECKS: &[Check] = &[
     ("several writes are made together or not at all, and many keys are read at once", together),
-    ("a write that relies on what was read is refused when any of it has changed", relying),
     ("a key is created, read, updated and deleted", create_read_update_delete),
     ("a write that cannot be done says why and changes nothing", refusals),
     ("writing the same value again is a new revision", rewriting),
@@ -227,65 +226,4 @@ fn together(backend: &dyn Backend) {
     let found = store.get_all(&keys).unwrap();
     assert_eq!(found.iter().flatten().count(), crate::MOST_WRITES);
     assert!(found[crate::MOST_WRITES - 1].is_some() && found[crate::MOST_WRITES].is_none());
-}
-
-fn relying(backend: &dyn Backend) {
-    let store = backend.open(&backend.fresh());
-    for key in ["/a", "/list/a", "/list/c", "/other"] {
-        store.create(key, b"1").unwrap();
-    }
-    let prefix = |prefix: &str| Read::Prefix(prefix.to_owned());
-    let reads = [Read::Key("/a".into()), Read::Key("/none".into()), prefix("/list/"), prefix("/empty/")];
-    let see = || -> Vec<Seen> {
-        let found = store.read_all(&reads).unwrap();
-        reads.iter().cloned().zip(found).map(|(read, found)| Seen { read, found }).collect()
-    };
-    let mut made = 0;
-    let mut attempt = |seen: &[Seen], more: &[Write]| {
-        let mut writes = vec![Write::put("/made", b"x")];
-        writes.extend_from_slice(more);
-        let before = store.revision().unwrap();
-        match store.write_if(seen, &writes) {
-            Ok(revisions) => {
-                made += 1;
-                assert_eq!(revisions.len(), writes.len());
-                true
-            }
-            Err(error) => {
-                assert!(matches!(error, Error::Stale), "{error}");
-                assert_eq!(store.revision().unwrap(), before, "refused, and something is written");
-                false
-            }
-        }
-    };
-    let seen = see();
-    assert!(attempt(&seen, &[]) && attempt(&seen, &[]) && attempt(&[], &[]));
-    store.put("/other", b"2").unwrap();
-    assert!(attempt(&seen, &[]), "what others wrote elsewhere doesn't matter");
-    let changes: [(&str, Write); 6] = [
-        ("a value", Write::put("/a", b"2")),
-        ("what was not there", Write::put("/none", b"1")),
-        ("one of a list", Write::put("/list/c", b"1")),
-        ("one more in a list", Write::put("/list/b", b"1")),
-        ("one less in a list", Write::delete("/list/a", None)),
-        ("the first of a list", Write::put("/empty/a", b"1")),
-    ];
-    for (what, change) in changes {
-        let seen = see();
-        store.write_one(change).unwrap();
-        assert!(!attempt(&seen, &[]), "{what} has changed");
-        assert!(attempt(&see(), &[]), "{what} is known");
-    }
-    let seen = see();
-    store.delete("/a", None).unwrap();
-    store.create("/a", b"2").unwrap();
-    assert!(!attempt(&seen, &[]), "the same value, made anew");
-    // What is relied on may be written, and what can't be written is refused alike.
-    let seen = [Seen::absent(Read::Key("/new".into()))];
-    assert!(attempt(&seen, &[Write::create("/new", b"1")]));
-    assert!(!attempt(&seen, &[]));
-    assert!(!attempt(&see(), &[Write::create("/new", b"1")]));
-    let many: Vec<Seen> = (0..1_000).map(|number| Seen::absent(Read::Key(format!("/no/{number}")))).collect();
-    attempt(&many, &[]);
-    assert!(made > 0);
 }

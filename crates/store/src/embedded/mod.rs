@@ -24,7 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::{Datastore, Error, KeyValue, List, Listing, Read, Result, Revision, Seen, Watch};
+use crate::{Datastore, Error, KeyValue, List, Listing, Read, Result, Revision, Watch};
 use log::{Head, Write, Writer};
 pub use options::{DEFAULT_PATH, Durability, Options, Retention};
 use persist::Persist;
@@ -334,7 +334,15 @@ impl Datastore for Embedded {
 
     fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
         self.shared.read("read", |connection| {
-            Ok(reads.iter().map(|one| read(connection, one)).collect::<rusqlite::Result<_>>()?)
+            let revision = log::revision(connection)?;
+            let read = |read: &Read| match read {
+                Read::Key(key) => {
+                    let items = log::get(connection, key)?.into_iter().collect();
+                    Ok(Listing { revision, items, more: false })
+                }
+                Read::Prefix(prefix) => log::list(connection, &List::prefix(prefix.as_str()), revision),
+            };
+            Ok(reads.iter().map(read).collect::<rusqlite::Result<_>>()?)
         })
     }
 
@@ -391,22 +399,12 @@ impl Datastore for Embedded {
     }
 
     fn write_all(&self, writes: &[crate::Write]) -> Result<Vec<Revision>> {
-        self.write_if(&[], writes)
-    }
-
-    fn write_if(&self, seen: &[Seen], writes: &[crate::Write]) -> Result<Vec<Revision>> {
         let revisions = self.write("write several keys", |writer| {
-            for one in seen {
-                if !one.is_still(&read(writer.connection, &one.read)?) {
-                    return Err(Error::Stale.into());
-                }
-            }
             let mut revisions = Vec::with_capacity(writes.len());
             for write in writes {
                 let head = log::head(writer.connection, &write.key)?;
                 let found = head.filter(|head| !head.deleted).map(|head| head.revision());
                 if let Some(fault) = write.fault(found) {
-                    let fault = if seen.is_empty() { fault } else { Error::Stale };
                     return Err(fault.into());
                 }
                 let value = write.value.as_deref().map_or(Write::Tombstone, Write::Value);
@@ -445,17 +443,6 @@ impl Datastore for Embedded {
                 return Ok(dropped);
             }
         }
-    }
-}
-
-fn read(connection: &Connection, what: &Read) -> rusqlite::Result<Listing> {
-    let revision = log::revision(connection)?;
-    match what {
-        Read::Key(key) => {
-            let items = log::get(connection, key)?.into_iter().collect();
-            Ok(Listing { revision, items, more: false })
-        }
-        Read::Prefix(prefix) => log::list(connection, &List::prefix(prefix.as_str()), revision),
     }
 }
 

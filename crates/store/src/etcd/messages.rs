@@ -90,8 +90,6 @@ pub struct DeleteRangeResponse {
 /// `Compare.result`.
 pub const EQUAL: i32 = 0;
 /// `Compare.result`.
-pub const LESS: i32 = 2;
-/// `Compare.result`.
 pub const NOT_EQUAL: i32 = 3;
 /// `Compare.target`: the revision that created the key, 0 if there is none.
 pub const TARGET_CREATE: i32 = 1;
@@ -109,9 +107,6 @@ pub struct Compare {
     pub key: Vec<u8>,
     #[prost(oneof = "CompareWith", tags = "5, 6")]
     pub with: Option<CompareWith>,
-    /// Of a range each key is compared.
-    #[prost(bytes = "vec", tag = "64")]
-    pub range_end: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Oneof)]

@@ -26,11 +26,11 @@ use prost::Message;
 
 pub use options::{Endpoint, Options, Pem, SETTINGS};
 
-use crate::datastore::{Expect, MOST_READS, MOST_WRITES, Read, Seen, Write};
+use crate::datastore::{Expect, MOST_READS, Read, Write};
 use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
 use messages::{
     CompactionRequest, CompactionResponse, Compare, CompareWith, DeleteRangeRequest, DeleteRangeResponse,
-    EQUAL, Headed, LESS, NOT_EQUAL, PutRequest, RangeRequest, RangeResponse, Request, RequestOp, Response,
+    EQUAL, Headed, NOT_EQUAL, PutRequest, RangeRequest, RangeResponse, Request, RequestOp, Response,
     ResponseOp, StoredKey, TARGET_CREATE, TARGET_MOD, TxnRequest, TxnResponse, range_end, range_start,
 };
 use session::{Repeat, Session};
@@ -40,9 +40,6 @@ const TXN: &str = "/etcdserverpb.KV/Txn";
 
 /// A key that everybody may read who may use the datastore; whether it exists doesn't matter.
 const ANY_KEY: &str = "/calico/";
-
-/// How many comparisons etcd takes in one transaction.
-const MOST_COMPARES: usize = MOST_WRITES;
 
 /// An open etcd. Clones share its connection, as threads may.
 #[derive(Clone)]
@@ -245,30 +242,6 @@ impl Datastore for Etcd {
         }
     }
 
-    fn write_if(&self, seen: &[Seen], writes: &[Write]) -> Result<Vec<Revision>> {
-        if seen.is_empty() || writes.is_empty() {
-            return self.write_all(writes);
-        }
-        let mut request = transaction(writes);
-        // Whoever creates a key compares already that it isn't there.
-        let is_created = |read: &Read| {
-            writes.iter().any(|write| write.expect == Expect::Absent && *read == Read::Key(write.key.clone()))
-        };
-        let others = seen.iter().filter(|one| !(one.found.items.is_empty() && is_created(&one.read)));
-        request.compare.extend(others.flat_map(is_still));
-        // What stands there instead is read with everything else.
-        request.failure.clear();
-        if request.compare.len() > MOST_COMPARES {
-            return Err(Error::Stale);
-        }
-        let attempt = format!("write {} keys", writes.len());
-        let answer: TxnResponse = self.must(&attempt, TXN, &request, Repeat::Never)?;
-        match answer.succeeded {
-            true => Ok(vec![revision(&answer); writes.len()]),
-            false => Err(Error::Stale),
-        }
-    }
-
     fn revision(&self) -> Result<Revision> {
         let request = RangeRequest { key: ANY_KEY.into(), count_only: true, ..RangeRequest::default() };
         let answer: RangeResponse = self.must("read the revision", RANGE, &request, Repeat::Harmless)?;
@@ -308,33 +281,6 @@ impl Datastore for Etcd {
     }
 }
 
-/// What makes sure that nothing has changed since: of a range also that nothing has come.
-fn is_still(seen: &Seen) -> Vec<Compare> {
-    let compare = |result, target, key: &[u8], with, range_end| Compare {
-        result,
-        target,
-        key: key.to_vec(),
-        with: Some(with),
-        range_end,
-    };
-    let found = seen.found.items.iter().map(|item| {
-        let with = CompareWith::ModRevision(signed(item.revision));
-        compare(EQUAL, TARGET_MOD, item.key.as_bytes(), with, Vec::new())
-    });
-    let others = match &seen.read {
-        Read::Key(key) if seen.found.items.is_empty() => {
-            let with = CompareWith::CreateRevision(0);
-            Some(compare(EQUAL, TARGET_CREATE, key.as_bytes(), with, Vec::new()))
-        }
-        Read::Key(_) => None,
-        Read::Prefix(prefix) => {
-            let with = CompareWith::ModRevision(signed(seen.found.revision) + 1);
-            Some(compare(LESS, TARGET_MOD, &range_start(prefix, None), with, range_end(prefix)))
-        }
-    };
-    found.chain(others).collect()
-}
-
 /// All of `writes`, if all is as they expect; else what stands at their keys is read.
 fn transaction(writes: &[Write]) -> TxnRequest {
     let mut request = TxnRequest::default();
@@ -345,7 +291,6 @@ fn transaction(writes: &[Write]) -> TxnRequest {
             target: TARGET_CREATE,
             key: key.to_vec(),
             with: Some(CompareWith::CreateRevision(0)),
-            range_end: Vec::new(),
         };
         match write.expect {
             Expect::Anything if write.value.is_some() => {}
@@ -357,9 +302,7 @@ fn transaction(writes: &[Write]) -> TxnRequest {
                     request.compare.push(exists(NOT_EQUAL));
                 }
                 let with = Some(CompareWith::ModRevision(signed(expected)));
-                let key = key.to_vec();
-                let compare = Compare { result: EQUAL, target: TARGET_MOD, key, with, range_end: Vec::new() };
-                request.compare.push(compare);
+                request.compare.push(Compare { result: EQUAL, target: TARGET_MOD, key: key.to_vec(), with });
             }
         }
         let write_it = match &write.value {

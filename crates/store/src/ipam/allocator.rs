@@ -16,7 +16,7 @@ use tortie_ipam::transaction::{Job, Task};
 
 use super::along::{Along, Beside};
 use super::failed;
-use crate::{Datastore, Error, KeyValue, Read, Result, Revision, Seen, Write, keys};
+use crate::{Datastore, Error, KeyValue, Result, Revision, Write};
 
 /// So many operations share a transaction at most: each writes a handle, a block, and now and then a claim.
 const MOST_TOGETHER: usize = 32;
@@ -78,22 +78,7 @@ impl Allocator {
         machine: Machine<T>,
         along: impl Fn(&T) -> Option<Write> + Send + 'static,
     ) -> Result<(T, Option<Revision>)> {
-        self.run_if(machine, along, Vec::new())
-    }
-
-    /// [`Allocator::run_with`] if what was `seen` is still so: whoever asks has decided by it, and for the settings, if they are
-    /// among it, this does. It is compared by the operation's write, so a result without one (nothing was free) is worth no
-    /// more than a guess.
-    ///
-    /// # Errors
-    /// The same, and [`Error::Stale`]: nothing is done.
-    pub fn run_if<T: Send + 'static>(
-        &self,
-        machine: Machine<T>,
-        along: impl Fn(&T) -> Option<Write> + Send + 'static,
-        seen: Vec<Seen>,
-    ) -> Result<(T, Option<Revision>)> {
-        let (result, beside) = (Arc::new(Mutex::new(None)), Arc::new(Beside { seen, ..Beside::default() }));
+        let (result, beside) = (Arc::new(Mutex::new(None)), Arc::new(Beside::default()));
         let mut queue = lock(&self.waiting);
         queue.waiting.push_back(Box::new(Waiting {
             task: Some(Task::new(machine)),
@@ -159,21 +144,18 @@ impl Allocator {
         queue.waiting.drain(..together).collect()
     }
 
-    fn work(&self, works: Vec<Box<dyn Work>>) {
+    fn work(&self, mut works: Vec<Box<dyn Work>>) {
         let mut cache = lock(&self.cache);
         if let Some(settings) = lock(&self.settings).take() {
             cache.learn(&Request::Get { key: Key::Config, fresh: true }, &settings);
         }
-        let (mistaken, mut works): (Vec<_>, Vec<_>) =
-            works.into_iter().partition(|work| !agree(&cache, &work.beside().seen));
-        mistaken.into_iter().for_each(|work| work.end(Err(Error::Stale)));
         if works.len() > 1 {
             let store = Along::new(&*self.store, works.iter().map(|work| work.beside()).collect());
             let mut jobs: Vec<&mut dyn Job> = works.iter_mut().map(|work| work.job()).collect();
             match transact_all(&mut jobs, &store, &mut cache).map_err(failed) {
                 Ok(Together::Done) => return works.into_iter().for_each(|work| work.end(Ok(()))),
                 // One of them is the reason; the others can be done.
-                Ok(Together::Apart) | Err(Error::Unreadable { .. } | Error::Stale) => {}
+                Ok(Together::Apart) | Err(Error::Unreadable { .. }) => {}
                 Err(error) => return works.into_iter().for_each(|work| work.end(Err(error.clone()))),
             }
             works.iter_mut().for_each(|work| work.job().restart());
@@ -261,18 +243,6 @@ impl<T> Drop for Waiting<T> {
             *result = Some(Err(cut_short()));
         }
     }
-}
-
-/// Whether the settings that an operation relies on are those that it is going to be done by.
-fn agree(cache: &Cache, seen: &[Seen]) -> bool {
-    let settings = seen.iter().find(|one| one.read == Read::Key(keys::IPAM_CONFIG.to_owned()));
-    let relied = settings.map(|seen| seen.found.items.first().map(|item| IpamRevision(item.revision.0)));
-    let known = match cache.answer(&Request::Get { key: Key::Config, fresh: false }) {
-        Some(Outcome::Found { revision, .. }) => Some(Some(revision)),
-        Some(_) => Some(None),
-        None => None,
-    };
-    relied.is_none() || known.is_none() || relied == known
 }
 
 fn cut_short() -> Error {

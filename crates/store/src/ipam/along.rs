@@ -1,19 +1,16 @@
 //! Writes that go along with those of address management: a pod's endpoint with its address.
 //!
-//! An operation that relies on what is remembered has that compared with its first write; if it has changed that is
-//! [`crate::Error::Stale`], and nothing is written.
-//!
 //! They go along once. If that transaction is refused, nobody asks which write was the reason: the next one is without them,
 //! and who wanted them writes them himself, and hears what is wrong.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tortie_ipam::backend::{self, Backend, Versioned};
 use tortie_ipam::machine::Revision as IpamRevision;
 
 use super::{OnStore, as_write, unless_refused};
-use crate::{Datastore, MOST_WRITES, Result, Revision, Seen, Write};
+use crate::{Datastore, MOST_WRITES, Result, Revision, Write};
 
 /// What an operation wants to be written along, and what came of it.
 #[derive(Default)]
@@ -22,8 +19,6 @@ pub struct Beside {
     pub wanted: Mutex<Option<Write>>,
     /// The revision, if it was written.
     pub written: Mutex<Option<Revision>>,
-    /// What the operation relies on.
-    pub seen: Vec<Seen>,
 }
 
 /// A datastore that writes along.
@@ -31,29 +26,12 @@ pub struct Along<'a> {
     store: OnStore<'a>,
     beside: Vec<Arc<Beside>>,
     is_refused: Cell<bool>,
-    /// What the next write has to compare.
-    seen: RefCell<Vec<Seen>>,
 }
 
 impl<'a> Along<'a> {
     /// What `beside` wants goes along with what is written to `store`.
     pub fn new(store: &'a dyn Datastore, beside: Vec<Arc<Beside>>) -> Self {
-        let mut seen: Vec<Seen> = Vec::new();
-        for one in beside.iter().flat_map(|beside| &beside.seen) {
-            if !seen.contains(one) {
-                seen.push(one.clone());
-            }
-        }
-        Along { store: OnStore(store), beside, is_refused: Cell::new(false), seen: RefCell::new(seen) }
-    }
-
-    /// Writes, if what is relied on still stands, which is so from then on: it was decided by that.
-    fn write(&self, writes: &[Write]) -> Result<Option<Vec<Revision>>> {
-        let written = unless_refused(self.store.0.write_if(&self.seen.borrow(), writes))?;
-        if written.is_some() {
-            self.seen.borrow_mut().clear();
-        }
-        Ok(written)
+        Along { store: OnStore(store), beside, is_refused: Cell::new(false) }
     }
 }
 
@@ -77,13 +55,15 @@ impl Backend for Along<'_> {
             true => Vec::new(),
             false => self.beside.iter().filter_map(|one| Some((&**one, lock(&one.wanted).take()?))).collect(),
         };
+        if along.is_empty() || writes.len() + along.len() > MOST_WRITES {
+            return self.store.write_all(writes);
+        }
         let count = writes.len();
         let mut all: Vec<Write> = writes.into_iter().map(as_write).collect();
-        let fits = count + along.len() <= MOST_WRITES;
-        let (beside, along): (Vec<&Beside>, Vec<Write>) = along.into_iter().filter(|_| fits).unzip();
+        let (beside, along): (Vec<&Beside>, Vec<Write>) = along.into_iter().unzip();
         all.extend(along);
-        let Some(mut revisions) = self.write(&all)? else {
-            self.is_refused.set(!beside.is_empty());
+        let Some(mut revisions) = unless_refused(self.store.0.write_all(&all))? else {
+            self.is_refused.set(true);
             return Ok(None);
         };
         for (one, revision) in beside.into_iter().zip(revisions.split_off(count)) {
