@@ -21,7 +21,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let items = objects::items(common, None)?;
-    let mut outcome = Outcome::of(&items);
+    let mut outcome = Outcome::default();
+    outcome.expects(&items);
     for mut item in items.iter() {
         match objects::place(&mut item, common.namespace.as_deref()) {
             Ok(()) => outcome.ended(objects::validated(&item).map(|object| Done::with(&object))),

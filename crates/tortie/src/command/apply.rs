@@ -27,9 +27,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let store = common.store.open()?;
-    let items = objects::items(common, None)?;
-    let client = store.client_to_write()?;
-    Ok(objects::for_each(common, &client, items, false, apply))
+    objects::while_reading(common, |coming, gate| {
+        let client = store.behind(gate).client_to_write()?;
+        Ok(objects::for_each(common, &client, coming, false, apply))
+    })
 }
 
 fn apply(client: &Client, item: &Item) -> Result<Value, Refusal> {

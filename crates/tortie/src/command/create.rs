@@ -32,9 +32,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn outcome(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { common, skip_exists } = arguments;
     let store = common.store.open()?;
-    let items = objects::items(common, None)?;
-    let client = store.client_to_write()?;
-    Ok(objects::for_each(common, &client, items, false, |client, item| create(client, item, *skip_exists)))
+    objects::while_reading(common, |coming, gate| {
+        let client = store.behind(gate).client_to_write()?;
+        Ok(objects::for_each(common, &client, coming, false, |client, item| {
+            create(client, item, *skip_exists)
+        }))
+    })
 }
 
 fn create(client: &Client, item: &Item, skip_exists: bool) -> Result<Value, Refusal> {

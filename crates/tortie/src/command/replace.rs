@@ -28,9 +28,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn outcome(common: &Common) -> Result<Outcome, Failure> {
     let store = common.store.open()?;
-    let items = objects::items(common, None)?;
-    let client = store.client_to_write()?;
-    Ok(objects::for_each(common, &client, items, false, replace))
+    objects::while_reading(common, |coming, gate| {
+        let client = store.behind(gate).client_to_write()?;
+        Ok(objects::for_each(common, &client, coming, false, replace))
+    })
 }
 
 fn replace(client: &Client, item: &Item) -> Result<Value, Refusal> {

@@ -12,11 +12,9 @@ use serde_json::Value;
 use tortie_store::resources::Client;
 use tortie_store::{Batch, Error};
 
+use super::reading::{Coming, TOGETHER};
 use super::{Common, Done, Item, Items, Outcome, Refusal, namespace};
 use crate::output::progress::Progress;
-
-/// How many objects are written together; below [`tortie_store::MOST_WRITES`], as one may be written in two places.
-const TOGETHER: usize = 100;
 
 /// An item, and why it has no namespace, if so.
 type Placed = (Item, Result<(), String>);
@@ -37,35 +35,42 @@ enum Attempt {
 pub fn for_each(
     common: &Common,
     client: &Client,
-    items: Items,
+    items: impl Into<Coming>,
     all_namespaces: bool,
     mut action: impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Outcome {
     let deferred = client.store().deferred().map(Client::new);
     let client = deferred.as_ref().unwrap_or(client);
-    let mut outcome = Outcome::of(&items);
-    let mut progress = Progress::new("objects", items.len());
-    let mut coming = placed(common, &items, all_namespaces);
-    loop {
-        let some: Vec<Placed> = coming.by_ref().take(TOGETHER).collect();
-        if some.is_empty() {
-            break;
-        }
-        progress.done(items.len() - coming.len() - some.len());
-        let is_lost = match together(client, &some, &mut action) {
+    let mut coming: Coming = items.into();
+    let mut outcome = Outcome::default();
+    let mut progress = Progress::new("objects", 0);
+    let mut handled = 0;
+    while let Some(part) = coming.next() {
+        outcome.expects(&part);
+        let some: Vec<Placed> = placed(common, &part, all_namespaces).collect();
+        drop(part);
+        progress.of(handled + some.len() + coming.here());
+        progress.done(handled);
+        handled += some.len();
+        let lost = match together(client, &some, &mut action) {
             Attempt::Done(results) => {
                 some.iter().zip(results).for_each(|((_, placed), result)| note(&mut outcome, placed, result));
-                false
+                None
             }
             Attempt::Lost(error, unknown) => {
                 outcome.failed(error.into());
-                outcome.broken_off(&unknown, some.len() - unknown.len() + coming.len());
-                true
+                let untried = some.len() - unknown.len();
+                Some((unknown, untried))
             }
-            Attempt::Apart => one_by_one(client, &some, coming.len(), &mut outcome, &mut action),
+            Attempt::Apart => one_by_one(client, &some, &mut outcome, &mut action),
         };
-        if is_lost {
-            break;
+        if let Some((unknown, untried)) = lost {
+            let mut rest = untried;
+            for part in coming.by_ref() {
+                outcome.expects(&part);
+                rest += part.len();
+            }
+            outcome.broken_off(&unknown, rest);
         }
     }
     drop(progress);
@@ -125,24 +130,22 @@ fn together(
     }
 }
 
-/// Each by itself; returns whether the datastore was lost. `rest` come after these.
+/// Each by itself; where the datastore was lost, what isn't known to be written, and how many weren't tried.
 fn one_by_one(
     client: &Client,
     some: &[Placed],
-    rest: usize,
     outcome: &mut Outcome,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
-) -> bool {
+) -> Option<(Vec<String>, usize)> {
     for (at, (item, placed)) in some.iter().enumerate() {
         let result = act(client, item, placed, action);
         let is_lost = matches!(&result, Err(refusal) if refusal.is_lost);
         note(outcome, placed, result);
         if is_lost {
-            outcome.broken_off(&[item.id().to_string()], some.len() - at - 1 + rest);
-            return true;
+            return Some((vec![item.id().to_string()], some.len() - at - 1));
         }
     }
-    false
+    None
 }
 
 fn act(

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tortie_api::decode::{self, Document, Object};
 use tortie_api::fault::Fault;
@@ -16,15 +16,31 @@ use crate::command::input;
 /// [`Failure`], with every fault of the first file that has one.
 pub fn read(path: &Path, recursive: bool, skip_empty: bool) -> Result<Items, Failure> {
     let mut items = Items::default();
+    each(path, recursive, skip_empty, |item| items.extend([item]))?;
+    Ok(items)
+}
+
+/// The same one by one, until there is a fault.
+///
+/// # Errors
+/// As [`read`].
+pub fn each(
+    path: &Path,
+    recursive: bool,
+    skip_empty: bool,
+    mut item: impl FnMut(Item),
+) -> Result<(), Failure> {
+    let mut count = 0_usize;
     for input::Input { name, text } in
         input::read(path, recursive).map_err(|error| unreadable(path, &error))?
     {
-        let file: Rc<str> = name.as_str().into();
-        let before = items.len();
+        let file: Arc<str> = name.as_str().into();
+        let before = count;
         let mut faults = Vec::new();
         let faults_of_text = decode::each(&text, |document| match handled(document) {
             Ok(Object { kind, json, places }) => {
-                items.extend([Item { kind, json, source: Some(Source { file: file.clone(), places }) }]);
+                count += 1;
+                item(Item { kind, json, source: Some(Source { file: file.clone(), places }) });
             }
             Err(found) => faults.extend(found),
         });
@@ -33,12 +49,12 @@ pub fn read(path: &Path, recursive: bool, skip_empty: bool) -> Result<Items, Fai
             faults.sort_by_key(|fault| (fault.line, fault.column));
             return Err(Failure::File { name, faults });
         }
-        if items.len() == before && !skip_empty {
+        if count == before && !skip_empty {
             return Err(Failure::Empty(format!("No resources specified in file {name}")));
         }
     }
-    match (items.is_empty(), skip_empty) {
-        (false, _) => Ok(items),
+    match (count == 0, skip_empty) {
+        (false, _) => Ok(()),
         (true, true) => Err(Failure::Nothing),
         (true, false) => {
             Err(Failure::Empty(format!("No resources specified in directory {}", path.display())))

@@ -1,6 +1,6 @@
 //! The objects that a command is about.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tortie_api::kind::{Kind, ResourceKey, Scope};
@@ -22,7 +22,7 @@ pub struct Item {
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The file's name; `-` for standard input.
-    pub file: Rc<str>,
+    pub file: Arc<str>,
     /// Where its fields stand.
     pub places: tortie_api::decode::Places,
 }
@@ -69,6 +69,15 @@ impl Items {
     pub fn single_kind(&self) -> Option<Kind> {
         let first = self.0.first()?.kind;
         self.0.iter().all(|item| item.kind == first).then_some(first)
+    }
+
+    /// The same in parts of `most` objects; the last may be smaller.
+    pub fn in_parts(self, most: usize) -> impl Iterator<Item = Items> {
+        let mut rest = self.0.into_iter();
+        std::iter::from_fn(move || {
+            let part: Vec<Folded> = rest.by_ref().take(most).collect();
+            (!part.is_empty()).then_some(Items(part))
+        })
     }
 
     /// One by one.

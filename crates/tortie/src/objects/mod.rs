@@ -13,6 +13,7 @@ mod items;
 mod kinds;
 mod namespace;
 mod outcome;
+mod reading;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use each::{for_each, keys_ahead};
 pub use items::{Item, Items, Source};
 pub use kinds::short_names;
 pub use outcome::{Done, Failure, Outcome, Refusal, Style, Verb};
+pub use reading::{Gate, while_reading};
 pub use store::{Store, require_file};
 
 /// Arguments of all commands on objects.

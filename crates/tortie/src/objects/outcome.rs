@@ -37,7 +37,7 @@ pub enum Style {
 }
 
 /// What came of a command's objects.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     total: usize,
     /// The kind's name, if there is only one.
@@ -127,19 +127,15 @@ pub enum Failure {
 }
 
 impl Outcome {
-    /// Nothing done yet with `items`.
-    pub fn of(items: &Items) -> Outcome {
-        let single_kind = items.single_kind().map(Kind::name);
-        Outcome {
-            total: items.len(),
-            single_kind,
-            done: 0,
-            misplaced: 0,
-            warnings: Vec::new(),
-            errors: Vec::new(),
-            places: Vec::new(),
-            broken_off: None,
+    /// These are to be handled too.
+    pub fn expects(&mut self, items: &Items) {
+        let kind = items.single_kind().map(Kind::name);
+        if self.total == 0 {
+            self.single_kind = kind;
+        } else if self.single_kind != kind && !items.is_empty() {
+            self.single_kind = None;
         }
+        self.total += items.len();
     }
 
     /// The datastore was lost when these were being written, all or none of them; `rest` weren't tried.

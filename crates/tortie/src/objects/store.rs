@@ -8,7 +8,7 @@ use tortie_api::kind::{Kind, ResourceKey};
 use tortie_store::resources::{COMPATIBLE_VERSION, Client};
 use tortie_store::{Error, keys};
 
-use super::Failure;
+use super::{Failure, Gate};
 use crate::{calicoctl, settings};
 
 /// The arguments of all commands that use the datastore.
@@ -35,6 +35,11 @@ impl Opened {
     /// Why it can't be opened.
     pub fn client(self) -> Result<Client, Failure> {
         self.0.map_err(|message| printed(format!("Failed to create Calico API client: {message}")))
+    }
+
+    /// The same, whose writes wait for `gate`.
+    pub fn behind(self, gate: &Gate) -> Opened {
+        Opened(self.0.map(|client| gate.before(&client)))
     }
 
     /// The same to write, and makes what an empty one has to have. That this fails fails nothing: the write tells.

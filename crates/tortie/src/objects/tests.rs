@@ -154,7 +154,7 @@ fn what_another_writes_meanwhile_is_not_lost() {
         item
     });
     let mut first = true;
-    let outcome = for_each(&common(), &client, changed.collect(), false, |on, item| {
+    let outcome = for_each(&common(), &client, changed.collect::<Items>(), false, |on, item| {
         // After the batch has read what is there, before it writes.
         if std::mem::take(&mut first) {
             client.apply(label.clone(), Labels::Merge)?;
@@ -176,4 +176,43 @@ fn what_is_as_it_should_be_is_not_written_again() {
     let before = store.revision().unwrap();
     apply(&client, &items).unwrap_or_else(|_| unreachable!("nothing has changed"));
     assert_eq!(store.revision().unwrap(), before);
+}
+
+/// Applies a file of so many tiers with `end` behind them, while it is read.
+fn apply_file(store: &Arc<Failing>, count: usize, end: &str) -> std::result::Result<(), Failure> {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let text: String =
+        (0..count).map(|number| format!("---\n{}\n", tier(&format!("t{number}")).json)).collect();
+    std::fs::write(file.path(), text + end).unwrap();
+    let common = Common { filename: Some(file.path().to_owned()), ..common() };
+    let outcome = while_reading(&common, |coming, gate| {
+        let client = gate.before(&Client::new(store.clone()));
+        Ok(for_each(&common, &client, coming, false, |client, item| {
+            Ok(client.apply(validated(item)?, Labels::Merge)?)
+        }))
+    });
+    outcome?.summary(&Verb { present: "apply", past: "applied", style: Style::Summary })
+}
+
+#[test]
+fn nothing_is_written_of_files_that_have_a_fault_at_their_end() {
+    for (writes, end) in [(usize::MAX, "---\nkind: Nonsense\n"), (usize::MAX, "---\n[\n"), (0, "---\n[\n")] {
+        let (_directory, store) = failing(writes);
+        let failure = apply_file(&store, 450, end);
+        assert!(matches!(failure, Err(Failure::File { .. })), "{failure:?}");
+        assert_eq!(store.revision().unwrap(), Revision::ZERO);
+    }
+}
+
+#[test]
+fn files_that_are_read_meanwhile_are_written_whole_and_told_of_as_others() {
+    let (_directory, store) = failing(2);
+    let Err(Failure::Command(told)) = apply_file(&store, 350, "") else {
+        unreachable!("the datastore was lost")
+    };
+    assert!(told.contains("applied: 200 of 350; Tier(t200) to Tier(t299)"), "{told}");
+    assert!(told.ends_with("not tried: 50. Run it again to finish."), "{told}");
+    store.left.store(100, Ordering::SeqCst);
+    assert!(apply_file(&store, 350, "").is_ok());
+    assert_eq!(tiers(&Client::new(store)), 350);
 }

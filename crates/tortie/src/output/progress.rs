@@ -25,6 +25,11 @@ impl Progress {
         Progress { what, total, next: Instant::now() + PATIENCE, shown: false, watched }
     }
 
+    /// There are so many, as is known by now.
+    pub fn of(&mut self, total: usize) {
+        self.total = total;
+    }
+
     /// So many are done.
     pub fn done(&mut self, count: usize) {
         if self.watched && Instant::now() >= self.next {
