@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TORTIE := $(TARGET)/release/tortie
 
-.PHONY: help demo test lint unit bench build install tools
+.PHONY: help demo test lint unit bench build install tools kube
 
 help:
 	@echo 'make demo    a lab on this machine: pods, policy, real packets, and what blocked which (KEEP=1 leaves it up)'
@@ -16,6 +16,10 @@ help:
 
 tools:
 	@tools/install
+
+# A Kubernetes for the tests, from its Go modules; kept in ~/.cache/tortie-kube.
+kube: tools
+	@kube-lab/build-kube.sh
 
 build: tools
 	$(CARGO) build --release --bin tortie
@@ -29,7 +33,7 @@ lint: tools
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-unit: tools
+unit: tools kube
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 bench: tools
