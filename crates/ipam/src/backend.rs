@@ -46,6 +46,11 @@ pub trait Backend {
     /// The store's.
     fn get_all(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, Self::Error>;
 
+    /// Whether [`Backend::write_all`] may be asked.
+    fn has_transactions(&self) -> bool {
+        true
+    }
+
     /// Makes all writes or none, each key once and at most [`crate::transaction::MOST_KEYS`]; `None` if one isn't as expected. Of a deleted
     /// key the revision is anything.
     ///
@@ -148,7 +153,12 @@ pub fn transact_all<B: Backend>(
     backend: &B,
     cache: &mut Cache,
 ) -> Result<Together, RunError<B::Error>> {
-    let (mut transaction, mut told) = (Transaction::default(), None);
+    let mut transaction = match (backend.has_transactions(), jobs.len()) {
+        (true, _) => Transaction::default(),
+        (false, 0 | 1) => Transaction::one_by_one(),
+        (false, _) => return Ok(Together::Apart),
+    };
+    let mut told = None;
     loop {
         match transaction.step(jobs, cache, told.take()) {
             Next::Done => return Ok(Together::Done),

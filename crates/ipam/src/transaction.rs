@@ -148,6 +148,11 @@ impl Default for Transaction {
 }
 
 impl Transaction {
+    /// A transaction of a single job whose writes go out one by one: for stores without transactions.
+    pub fn one_by_one() -> Transaction {
+        Transaction { direct: true, ..Transaction::default() }
+    }
+
     /// Goes on with what came of the last [`Ask`]; `None` at the first step. After a failure of the store it ends: drop
     /// it, and [`Cache::clear`], since what was sent may have been done.
     pub fn step(&mut self, jobs: &mut [&mut dyn Job], cache: &mut Cache, told: Option<Told>) -> Next {

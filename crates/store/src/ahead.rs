@@ -80,6 +80,10 @@ impl Datastore for Ahead {
         self.store.delete(key, expected)
     }
 
+    fn most_writes(&self) -> usize {
+        self.store.most_writes()
+    }
+
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
         self.store.write_all(writes)
     }

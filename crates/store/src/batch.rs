@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::datastore::{Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Revision, Watch, Write};
+use crate::datastore::{Datastore, Expect, KeyValue, List, Listing, Revision, Watch, Write};
 use crate::{Error, Result};
 
 /// Writes that wait, over the datastore that they are for.
@@ -71,7 +71,7 @@ impl Batch {
         let before = self.get(&write.key)?;
         let mut state = self.state();
         let waits = state.writes.iter().any(|other| other.key == write.key);
-        if waits || state.writes.len() == MOST_WRITES {
+        if waits || state.writes.len() == self.below.most_writes() {
             state.is_spoiled = true;
             return Err(Error::Together);
         }
@@ -144,6 +144,10 @@ impl Datastore for Batch {
     fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
         let gone = self.stage(Write::delete(key, expected))?;
         gone.ok_or_else(|| Error::NotFound { key: key.to_owned() })
+    }
+
+    fn most_writes(&self) -> usize {
+        self.below.most_writes()
     }
 
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {

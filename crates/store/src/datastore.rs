@@ -47,7 +47,7 @@ pub struct KeyValue {
     pub value: Vec<u8>,
     /// The write that set this value.
     pub revision: Revision,
-    /// The write that created the key; a delete and a create start anew.
+    /// The write that created the key; a delete and a create start anew. [`Revision::ZERO`] where that isn't told.
     pub create_revision: Revision,
 }
 
@@ -91,7 +91,7 @@ pub enum Read {
     Prefix(String),
 }
 
-/// How many keys [`Datastore::write_all`] writes at most: what etcd takes in one transaction.
+/// How many keys [`Datastore::write_all`] writes at most, anywhere: what etcd takes in one transaction.
 pub const MOST_WRITES: usize = 128;
 
 /// How many keys one request of [`Datastore::get_all`] reads, and prefixes one of [`Datastore::read_all`], where reads are requests.
@@ -162,7 +162,7 @@ impl Write {
 /// What a watch reports. Changes come in the order of their revisions, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A key was created or changed; it was created if both revisions are equal.
+    /// A key was created or changed; it was created if both revisions are equal (where that is told).
     Put(KeyValue),
     /// A key was deleted.
     Delete {
@@ -253,7 +253,7 @@ pub trait Datastore: Send + Sync {
     /// [`crate::Error::NotFound`] and [`crate::Error::Conflict`].
     fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision>;
 
-    /// Write a key, whatever is there. Writing the same value again is a write too.
+    /// Write a key, whatever is there. Writing the same value again is a write too (not on Kubernetes).
     fn put(&self, key: &str, value: &[u8]) -> Result<Revision>;
 
     /// Delete a key, which must stand at revision `expected` if one is given. Returns what was deleted, with the revision
@@ -263,7 +263,13 @@ pub trait Datastore: Send + Sync {
     /// [`crate::Error::NotFound`] and [`crate::Error::Conflict`].
     fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue>;
 
-    /// Write several keys together: all if each is as its [`Expect`] says, or none. Each key once, and at most [`MOST_WRITES`].
+    /// How many keys [`Datastore::write_all`] writes at once: one, where there are no transactions.
+    fn most_writes(&self) -> usize {
+        MOST_WRITES
+    }
+
+    /// Write several keys together: all if each is as its [`Expect`] says, or none. Each key once, and at most
+    /// [`Datastore::most_writes`].
     /// Returns each key's new revision; they may be the same.
     ///
     /// # Errors

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::{Datastore, Error, Result, embedded, etcd};
+use crate::{Datastore, Error, Result, embedded, etcd, kubernetes};
 
 /// The settings that are read, by the names that they have in the environment. Most are Calico's.
 pub fn settings() -> impl Iterator<Item = &'static str> {
-    ["DATASTORE_TYPE", "TORTIE_DATABASE", "TORTIE_DATABASE_SYNC"].into_iter().chain(etcd::SETTINGS)
+    ["DATASTORE_TYPE", "TORTIE_DATABASE", "TORTIE_DATABASE_SYNC"]
+        .into_iter()
+        .chain(etcd::SETTINGS)
+        .chain(kubernetes::SETTINGS)
 }
 
 /// A kind of datastore.
@@ -16,6 +19,8 @@ pub enum Kind {
     Embedded,
     /// [`etcd`].
     Etcd,
+    /// [`kubernetes`].
+    Kubernetes,
 }
 
 impl Kind {
@@ -24,6 +29,7 @@ impl Kind {
         match self {
             Kind::Embedded => "embedded",
             Kind::Etcd => "etcdv3",
+            Kind::Kubernetes => "kubernetes",
         }
     }
 }
@@ -37,8 +43,9 @@ pub fn kind(setting: impl Fn(&str) -> Option<String>) -> Result<Kind> {
     match given("DATASTORE_TYPE").as_deref() {
         Some("embedded") => Ok(Kind::Embedded),
         Some("etcdv3") => Ok(Kind::Etcd),
+        Some("kubernetes") => Ok(Kind::Kubernetes),
         Some(found) => {
-            let expected = "\"embedded\" or \"etcdv3\"";
+            let expected = "\"embedded\", \"etcdv3\" or \"kubernetes\"";
             Err(Error::Setting { name: "DATASTORE_TYPE", found: found.to_owned(), expected })
         }
         None if given("ETCD_ENDPOINTS").or_else(|| given("ETCD_DISCOVERY_SRV")).is_some() => Ok(Kind::Etcd),
@@ -54,6 +61,9 @@ pub fn open(setting: impl Fn(&str) -> Option<String>) -> Result<Arc<dyn Datastor
     Ok(match kind(&setting)? {
         Kind::Embedded => Arc::new(embedded::Embedded::open(embedded::Options::from_settings(setting)?)?),
         Kind::Etcd => Arc::new(etcd::Etcd::open(etcd::Options::from_settings(setting)?)?),
+        Kind::Kubernetes => {
+            Arc::new(kubernetes::Kubernetes::open(kubernetes::Options::from_settings(setting)?)?)
+        }
     })
 }
 
@@ -81,8 +91,10 @@ mod tests {
         assert_eq!(of(&[servers]).unwrap(), Kind::Etcd);
         assert_eq!(of(&[servers, ("DATASTORE_TYPE", "embedded")]).unwrap(), Kind::Embedded);
         assert_eq!(of(&[("DATASTORE_TYPE", "etcdv3")]).unwrap(), Kind::Etcd);
-        let error = of(&[("DATASTORE_TYPE", "kubernetes")]).unwrap_err().to_string();
-        assert_eq!(error, "DATASTORE_TYPE: found \"kubernetes\", expected \"embedded\" or \"etcdv3\"");
+        assert_eq!(of(&[servers, ("DATASTORE_TYPE", "kubernetes")]).unwrap(), Kind::Kubernetes);
+        let error = of(&[("DATASTORE_TYPE", "consul")]).unwrap_err().to_string();
+        let expected = "expected \"embedded\", \"etcdv3\" or \"kubernetes\"";
+        assert_eq!(error, format!("DATASTORE_TYPE: found \"consul\", {expected}"));
     }
 
     #[test]

@@ -10,28 +10,15 @@ use tortie_api::yaml::tree::{self, Data, Node};
 use tortie_store::open;
 use tortie_store::resources::Client;
 
-/// Fields that the file may have too, for Kubernetes; they say nothing here.
-const OTHERS: [&str; 13] = [
-    "kubeconfig",
-    "k8sAPIEndpoint",
-    "k8sKeyFile",
-    "k8sCertFile",
-    "k8sCAFile",
-    "k8sAPIToken",
-    "k8sInsecureSkipTLSVerify",
-    "k8sDisableNodePoll",
-    "k8sUsePodCIDR",
-    "kubeconfigInline",
-    "k8sClientQPS",
-    "k8sCurrentContext",
-    "calicoAPIGroup",
-];
+/// Fields that the file may have too; they say nothing here.
+const OTHERS: [&str; 5] =
+    ["k8sDisableNodePoll", "k8sUsePodCIDR", "kubeconfigInline", "k8sClientQPS", "calicoAPIGroup"];
 
 /// Where the settings are looked for if nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/calico/calicoctl.cfg";
 
 /// The fields of `spec` in the file, and the variables that say the same.
-const FIELDS: [(&str, &str); 13] = [
+const FIELDS: [(&str, &str); 21] = [
     ("datastoreType", "DATASTORE_TYPE"),
     ("etcdEndpoints", "ETCD_ENDPOINTS"),
     ("etcdDiscoverySrv", "ETCD_DISCOVERY_SRV"),
@@ -43,6 +30,14 @@ const FIELDS: [(&str, &str); 13] = [
     ("etcdKey", "ETCD_KEY"),
     ("etcdCert", "ETCD_CERT"),
     ("etcdCACert", "ETCD_CA_CERT"),
+    ("kubeconfig", "KUBECONFIG"),
+    ("k8sCurrentContext", "K8S_CURRENT_CONTEXT"),
+    ("k8sAPIEndpoint", "K8S_API_ENDPOINT"),
+    ("k8sKeyFile", "K8S_KEY_FILE"),
+    ("k8sCertFile", "K8S_CERT_FILE"),
+    ("k8sCAFile", "K8S_CA_FILE"),
+    ("k8sAPIToken", "K8S_API_TOKEN"),
+    ("k8sInsecureSkipTLSVerify", "K8S_INSECURE_SKIP_TLS_VERIFY"),
     ("tortieDatabase", "TORTIE_DATABASE"),
     ("tortieDatabaseSync", "TORTIE_DATABASE_SYNC"),
 ];
@@ -59,13 +54,17 @@ pub fn datastore_type(file: &Path) -> anyhow::Result<String> {
     Ok(open::kind(|name| setting(&said, name))?.name().to_owned())
 }
 
-/// Opens the datastore that the settings name. A missing file is an error only if it is not the default one.
+/// Opens the datastore that the settings name, by this context of a kubeconfig if one is given. A missing file is an error only if it is not the default one.
 ///
 /// # Errors
 /// What of the settings makes no sense, or why the datastore can't be opened.
-pub fn client(file: &Path) -> anyhow::Result<Client> {
+pub fn client(file: &Path, context: Option<&str>) -> anyhow::Result<Client> {
     let said = said(file)?;
-    Ok(Client::new(open::open(|name| setting(&said, name))?))
+    let store = open::open(|name| match (name, context) {
+        ("K8S_CURRENT_CONTEXT", Some(context)) => Some(context.to_owned()),
+        _ => setting(&said, name),
+    })?;
+    Ok(Client::new(store))
 }
 
 /// What a file says, which need not be there if it is the default one.

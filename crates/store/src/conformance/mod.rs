@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::{Change, Datastore, Watch};
+use crate::{Change, Datastore, Revision, Watch};
 
 /// A kind of datastore that can be made, and opened from several processes.
 pub trait Backend: Sync {
@@ -27,6 +27,51 @@ pub trait Backend: Sync {
 
     /// Whether the datastore is whole, after its writers were killed. For backends that can tell.
     fn verify(&self, _place: &str) {}
+
+    /// What it has that not every datastore has.
+    fn nature(&self) -> Nature {
+        Nature { is_alone: true, tells_creation: true, forgets_when_told: true, rewrites: true }
+    }
+}
+
+/// What not every datastore has.
+#[derive(Debug, Clone, Copy)]
+pub struct Nature {
+    /// Nobody else writes to it, so that its revisions are counted by one's own writes.
+    pub is_alone: bool,
+    /// A key's first revision is told.
+    pub tells_creation: bool,
+    /// Writing the value again that is there is a write.
+    pub rewrites: bool,
+    /// History is forgotten when [`Datastore::compact`] says so.
+    pub forgets_when_told: bool,
+}
+
+impl Nature {
+    /// Checks that `later` is the revision `writes` writes after `earlier`.
+    fn follows(self, earlier: Revision, later: Revision, writes: u64) {
+        let expected = Revision(earlier.0 + writes);
+        assert!(
+            later == expected || (!self.is_alone && later > expected),
+            "{later} came {writes} writes after {earlier}"
+        );
+    }
+
+    /// Checks that nothing was written since `before`, as far as that can be known.
+    fn untouched(self, store: &dyn Datastore, before: Revision) {
+        let now = store.revision().unwrap();
+        assert!(now == before || (!self.is_alone && now > before), "at {now}, was at {before}");
+    }
+
+    /// The first revision of a key as it is told.
+    fn created(self, revision: Revision) -> Revision {
+        if self.tells_creation { revision } else { Revision::ZERO }
+    }
+
+    /// A revision that lies ahead of `current`.
+    fn ahead(self, current: Revision) -> Revision {
+        Revision(current.0 + if self.is_alone { 1 } else { 1_000_000 })
+    }
 }
 
 type Check = (&'static str, fn(&dyn Backend));

@@ -3,10 +3,11 @@
 //! Nothing is tried twice here; a [`Failure`] says whether the server may have acted. Next hop of a failure: [`super::session`].
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use h2::client::SendRequest;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request};
 use prost::Message;
+
+use crate::wire::connect::Link;
 
 /// gRPC's code for a fault of the request.
 pub const INVALID_ARGUMENT: u32 = 3;
@@ -37,17 +38,6 @@ pub enum Failure {
         /// For example `etcdserver: no leader`.
         message: String,
     },
-}
-
-/// A connection on which calls can be made; clones share it.
-#[derive(Clone)]
-pub struct Link {
-    /// The half of the connection that sends.
-    pub send: SendRequest<Bytes>,
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// `HOST:PORT`.
-    pub authority: String,
 }
 
 impl Link {

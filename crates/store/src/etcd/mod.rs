@@ -4,18 +4,16 @@
 //! agreed on by the cluster's majority. A revision here counts transactions: keys written together share one.
 //!
 //! ```text
-//! Datastore -> Session (connection, retries, who answers) -> grpc -> HTTP/2 -> TLS
+//! Datastore -> Session (connection, retries, who answers) -> grpc -> wire (HTTP/2, TLS)
 //!     watch -> task -> queue
 //! ```
 
-mod connect;
 pub mod dns;
 mod grpc;
 mod messages;
 mod options;
 pub mod server;
 mod session;
-mod tls;
 mod trouble;
 mod watch;
 

@@ -1,69 +1,16 @@
 //! How etcd is reached: Calico's settings under Calico's names, read once.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::dns;
+use crate::wire::tls::Trust;
+pub use crate::wire::{Endpoint, Pem};
 use crate::{Error, Result};
-
-/// A certificate or key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pem {
-    /// The file that holds it.
-    File(PathBuf),
-    /// It itself.
-    Text(String),
-}
-
-/// A server of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Whether it is spoken to over TLS.
-    pub tls: bool,
-    /// A name or an address; an IPv6 address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
 
 impl Endpoint {
     /// `http://HOST:PORT`, `https://HOST:PORT`, or `HOST:PORT` for the first; without a port it is etcd's 2379.
     pub fn parse(text: &str) -> Option<Endpoint> {
-        let text = text.trim().trim_end_matches('/');
-        let (tls, rest) = match text.split_once("://") {
-            Some(("http", rest)) => (false, rest),
-            Some(("https", rest)) => (true, rest),
-            Some(_) => return None,
-            None => (false, text),
-        };
-        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) => (host, port),
-            None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) => port.parse().ok()?,
-            None if port.is_empty() => 2379,
-            None => return None,
-        };
-        let odd = |c: char| c.is_whitespace() || "/,@[]".contains(c);
-        (!host.is_empty() && !host.contains(odd)).then(|| Endpoint { tls, host: host.to_owned(), port })
-    }
-
-    /// `HOST:PORT`.
-    pub fn authority(&self) -> String {
-        let Endpoint { tls: _, host, port } = self;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-    }
-
-    /// `http` or `https`.
-    pub fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
-    }
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}", self.scheme(), self.authority())
+        Endpoint::read(text, |_| 2379)
     }
 }
 
@@ -137,6 +84,16 @@ impl Options {
             (None, Some(_)) => return Err(alone("ETCD_USERNAME", "the name that goes with ETCD_PASSWORD")),
         };
         Ok(options)
+    }
+
+    /// Whom we trust, and who we are.
+    pub fn trust(&self) -> Trust<'_> {
+        Trust {
+            authority: self.authority.as_ref(),
+            certificate: self.certificate.as_ref(),
+            server_name: None,
+            anybody: false,
+        }
     }
 
     /// The servers in one line, for messages.

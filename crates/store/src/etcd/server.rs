@@ -36,6 +36,8 @@ pub struct Certificate {
 pub struct Start {
     /// Where its data and its log lie; nobody else's.
     pub directory: PathBuf,
+    /// What is started; `etcd` of the search path if not given.
+    pub program: Option<PathBuf>,
     /// TLS, with certificates on both sides.
     pub certificate: Option<Certificate>,
     /// Whether what the terminal sends to this process (Ctrl-C) does not reach it.
@@ -135,7 +137,7 @@ fn free_ports() -> Result<(u16, u16)> {
 }
 
 fn run(start: &Start, client: u16, peer: u16) -> Result<Child> {
-    let Start { directory, certificate, apart, arguments } = start;
+    let Start { directory, program, certificate, apart, arguments } = start;
     let failed = |error: std::io::Error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         let hint = if missing { "; Debian's package etcd-server brings it" } else { "" };
@@ -144,7 +146,7 @@ fn run(start: &Start, client: u16, peer: u16) -> Result<Child> {
     std::fs::create_dir_all(directory).map_err(failed)?;
     let url = endpoint(start, client).to_string();
     let peers = format!("http://{}:{peer}", Ipv4Addr::LOCALHOST);
-    let mut command = Command::new("etcd");
+    let mut command = Command::new(program.as_deref().unwrap_or(Path::new("etcd")));
     // Its settings may stand in the environment, for another one.
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.arg("--data-dir").arg(directory.join("data"));

@@ -1,29 +1,25 @@
 //! A session with a cluster: one connection at a time, opened when it is needed, and what is tried again.
 //!
-//! The runtime has no thread of its own: whoever calls drives it, so a command starts nothing that it doesn't need. When
-//! the first watch begins a thread takes over, and the connection is looked after between calls too.
-//!
 //! What was answered is remembered, to recognise a cluster that is another one, or whose history went back.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-use super::connect::{self, Rest};
-use super::grpc::{Failure, Link};
+use super::grpc::Failure;
 use super::messages::{
     AuthenticateRequest, AuthenticateResponse, Headed, RangeRequest, RangeResponse, ResponseHeader,
 };
 use super::options::Options;
+use super::trouble;
 use super::trouble::{Verdict, verdict};
-use super::{tls, trouble};
+use crate::wire::connect::{self, Link, Rest};
+use crate::wire::driver::Driver;
+use crate::wire::tls::{self, Tls};
 use crate::{Error, Result, Revision};
 
 /// After so long without a call, and nobody who looks after it, a connection is not trusted any more.
@@ -45,19 +41,17 @@ pub enum Repeat {
 /// See the module.
 pub struct Session {
     options: Options,
-    runtime: Arc<Runtime>,
+    driver: Driver,
     connection: AsyncMutex<Connection>,
     known: Mutex<Known>,
     /// What was said when the datastore turned out to be another one.
     replaced: OnceLock<String>,
-    driven: AtomicBool,
-    stop: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct Connection {
     live: Option<Live>,
-    tls: Option<TlsConnector>,
+    tls: Option<Tls>,
     /// The server to begin with.
     first: usize,
     /// How many connections there were.
@@ -90,22 +84,18 @@ impl Session {
     /// # Errors
     /// [`Error::Unavailable`] if the system has no descriptors left.
     pub fn new(options: Options) -> Result<Session> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Error::unavailable("prepare to speak with etcd", error))?;
         Ok(Session {
             options,
-            runtime: Arc::new(runtime),
+            driver: Driver::new("etcd")?,
             connection: AsyncMutex::default(),
             known: Mutex::default(),
             replaced: OnceLock::new(),
-            driven: AtomicBool::new(false),
-            stop: Arc::default(),
         })
     }
 
     /// Wait for `future` on this thread.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.block_on(future)
+        self.driver.block_on(future)
     }
 
     /// Run `task` beside everything else, on a thread that looks after the connection from now on.
@@ -113,15 +103,7 @@ impl Session {
     /// # Errors
     /// [`Error::Unavailable`] if there can be no more threads.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<tokio::task::AbortHandle> {
-        if !self.driven.swap(true, Ordering::Relaxed) {
-            let (runtime, stop) = (Arc::clone(&self.runtime), Arc::clone(&self.stop));
-            let thread = std::thread::Builder::new().name("etcd".to_owned());
-            thread.spawn(move || runtime.block_on(stop.notified())).map_err(|error| {
-                self.driven.store(false, Ordering::Relaxed);
-                Error::unavailable("start the thread that speaks with etcd", error)
-            })?;
-        }
-        Ok(self.runtime.spawn(task).abort_handle())
+        self.driver.spawn(task)
     }
 
     /// How long a call waits.
@@ -169,16 +151,17 @@ impl Session {
     /// A connection that can be used. Those who ask at the same time wait for the same one.
     pub async fn live(&self) -> Result<Live> {
         let mut connection = self.connection.lock().await;
-        let driven = self.driven.load(Ordering::Relaxed);
+        let driven = self.driver.is_driven();
         if let Some(live) = connection.live.as_mut().filter(|live| driven || live.used.elapsed() < IDLE) {
             live.used = Instant::now();
             return Ok(live.clone());
         }
         let endpoints = &self.options.endpoints;
         if connection.tls.is_none() && endpoints.iter().any(|endpoint| endpoint.tls) {
-            connection.tls = Some(tls::connector(&self.options)?);
+            connection.tls = Some(tls::connector(self.options.trust(), trouble::WORDS)?);
         }
-        let connected = connect::connect(endpoints, connection.first, connection.tls.as_ref()).await;
+        let connected =
+            connect::connect(endpoints, connection.first, connection.tls.as_ref(), trouble::WORDS).await;
         let (link, number) = connected.map_err(|cause| {
             let hint = if cause.contains("refused") {
                 "; does etcd run there? ETCD_ENDPOINTS says where"
@@ -330,11 +313,5 @@ impl Session {
         let path = "/etcdserverpb.KV/Range";
         let answer = live.link.call::<RangeResponse>(path, &request, live.token.as_deref());
         matches!(timeout(SIGN_OF_LIFE, answer).await, Ok(Ok(_) | Err(Failure::Status { .. })))
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.stop.notify_one();
     }
 }

@@ -2,9 +2,18 @@
 
 use std::time::Duration;
 
-use super::grpc::{self, Failure, Link};
+use super::grpc::{self, Failure};
 use super::session::Repeat;
 use crate::Error;
+use crate::wire::Words;
+use crate::wire::connect::Link;
+
+/// What people are told of the servers.
+pub const WORDS: Words = Words {
+    name: "etcd",
+    authority: "ETCD_CA_CERT_FILE must name the authority that signed its certificate",
+    certificate: "ETCD_CERT_FILE and ETCD_KEY_FILE must name a certificate that it accepts",
+};
 
 /// What to do about a [`Failure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

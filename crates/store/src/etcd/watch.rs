@@ -4,23 +4,16 @@
 //! etcd -> stream -> task -> Pipe (queue, eventfd) -> Watch::next
 //!          ^ lost: again, behind the last revision that was queued whole
 //! ```
-//! The task asks for a sign of life when the stream is silent, because a connection that was cut off says nothing. It stops
-//! reading while the queue is full. The caller hears of an outage once, and of what ends the watch for good.
+//! The task asks for a sign of life when the stream is silent, because a connection that was cut off says nothing.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};
 
-use super::connect::Rest;
 use super::grpc::{Failure, Messages, Outgoing};
 use super::messages::{
     DELETE, RangeRequest, RangeResponse, WatchAsk, WatchCreateRequest, WatchEvent, WatchProgressRequest,
@@ -28,60 +21,13 @@ use super::messages::{
 };
 use super::session::{Known, Live, Repeat, Session};
 use super::{RANGE, key_value, signed, trouble};
+use crate::wire::connect::Rest;
+use crate::wire::pipe::Pipe;
 use crate::{Change, Error, Result, Revision, Watch};
-
-/// How many changes one call returns at most.
-const BATCH: usize = 1_000;
-
-/// With so many changes in the queue no more are read.
-const FULL: usize = 10_000;
 
 /// After so much silence a sign of life is asked for, which must come within [`SILENCE`].
 const QUIET: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(3);
-
-/// What the task and the caller share.
-struct Pipe {
-    state: Mutex<State>,
-    /// Readable when there is something in `state`.
-    event: EventFd,
-    /// Told when the caller has taken something.
-    taken: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    changes: VecDeque<Change>,
-    /// What is reported when the changes are.
-    error: Option<Error>,
-}
-
-impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // It can only be full, and is readable then.
-        let _ = self.event.write(1);
-    }
-
-    fn push(&self, changes: impl IntoIterator<Item = Change>) {
-        self.lock().changes.extend(changes);
-        self.wake();
-    }
-
-    fn fail(&self, error: Error) {
-        self.lock().error = Some(error);
-        self.wake();
-    }
-
-    async fn room(&self) {
-        while self.lock().changes.len() >= FULL {
-            self.taken.notified().await;
-        }
-    }
-}
 
 /// A watch on one prefix of etcd.
 pub struct EtcdWatch {
@@ -101,9 +47,7 @@ impl EtcdWatch {
         after: Revision,
         compacted: Arc<AtomicU64>,
     ) -> Result<EtcdWatch> {
-        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|errno| Error::unavailable("watch etcd", errno))?;
-        let pipe = Arc::new(Pipe { state: Mutex::default(), event, taken: Notify::new() });
+        let pipe = Pipe::new()?;
         let source = Source {
             session: Arc::clone(session),
             prefix: prefix.to_owned(),
@@ -114,55 +58,28 @@ impl EtcdWatch {
         let task = session.spawn(source.run(stream))?;
         Ok(EtcdWatch { pipe, task, position: after, compacted })
     }
-
-    fn take(&mut self) -> Result<Vec<Change>> {
-        let mut state = self.pipe.lock();
-        let count = state.changes.len().min(BATCH);
-        let changes: Vec<Change> = state.changes.drain(..count).collect();
-        let error = if changes.is_empty() { state.error.take() } else { None };
-        if !state.changes.is_empty() || state.error.is_some() {
-            self.pipe.wake();
-        }
-        drop(state);
-        self.pipe.taken.notify_one();
-        let oldest = Revision(self.compacted.load(Ordering::Relaxed));
-        match (changes.first(), error) {
-            (Some(first), _) if first.revision() <= oldest => {
-                Err(Error::Compacted { asked: self.position, oldest })
-            }
-            (_, Some(error)) => Err(error),
-            (_, None) => {
-                self.position = changes.last().map_or(self.position, Change::revision);
-                Ok(changes)
-            }
-        }
-    }
 }
 
 impl Watch for EtcdWatch {
     fn next(&mut self, timeout: Duration) -> Result<Vec<Change>> {
-        let deadline = Instant::now().checked_add(timeout);
-        loop {
-            // Nothing to take back is no fault.
-            let _ = self.pipe.event.read();
-            let changes = self.take()?;
-            let left =
-                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if !changes.is_empty() || left.is_zero() {
-                return Ok(changes);
+        let EtcdWatch { pipe, position, compacted, .. } = self;
+        pipe.next(timeout, |changes, error| {
+            let oldest = Revision(compacted.load(Ordering::Relaxed));
+            match (changes.first(), error) {
+                (Some(first), _) if first.revision() <= oldest => {
+                    Err(Error::Compacted { asked: *position, oldest })
+                }
+                (_, Some(error)) => Err(error),
+                (_, None) => {
+                    *position = changes.last().map_or(*position, Change::revision);
+                    Ok(changes)
+                }
             }
-            // Whole milliseconds, rounded up, or the last one would be spent spinning.
-            let wait = left.min(Duration::from_secs(3600)) + Duration::from_micros(999);
-            let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.pipe.event.as_fd(), PollFlags::POLLIN)], wait) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::unavailable("wait for a change", errno)),
-            }
-        }
+        })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.pipe.event.as_fd()
+        self.pipe.fd()
     }
 }
 

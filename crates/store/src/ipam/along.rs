@@ -50,6 +50,10 @@ impl Backend for Along<'_> {
         self.store.get_all(keys)
     }
 
+    fn has_transactions(&self) -> bool {
+        self.store.has_transactions()
+    }
+
     fn write_all(&self, writes: Vec<backend::Write>) -> Result<Option<Vec<IpamRevision>>> {
         let along: Vec<(&Beside, Write)> = match self.is_refused.get() {
             true => Vec::new(),

@@ -34,6 +34,10 @@ impl Backend for OnStore<'_> {
         Ok(self.0.get_all(keys)?.into_iter().map(|found| found.map(versioned)).collect())
     }
 
+    fn has_transactions(&self) -> bool {
+        self.0.most_writes() > 1
+    }
+
     fn write_all(&self, writes: Vec<backend::Write>) -> Result<Option<Vec<IpamRevision>>> {
         let writes: Vec<Write> = writes.into_iter().map(as_write).collect();
         let written = unless_refused(self.0.write_all(&writes))?;

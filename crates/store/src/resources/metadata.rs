@@ -145,6 +145,29 @@ pub fn timestamp(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The time that [`timestamp`] writes, in UTC; parts of a second are cut off.
+pub fn read_timestamp(text: &str) -> Option<SystemTime> {
+    let text = text.strip_suffix('Z')?;
+    let text = text.split_once('.').map_or(text, |(whole, _)| whole);
+    let (date, clock) = text.split_once('T')?;
+    let numbers = |text: &str, between: char| -> Option<[u64; 3]> {
+        let parts: Vec<u64> = text.split(between).map(str::parse).collect::<Result<_, _>>().ok()?;
+        parts.try_into().ok()
+    };
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(clock, ':')?;
+    if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Hinnant's `days_from_civil`: years begin in March.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * month + 2) / 5 + day - 1;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    Some(UNIX_EPOCH + std::time::Duration::from_secs(days * 86_400 + hour * 3_600 + minute * 60 + second))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +183,10 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+            assert_eq!(read_timestamp(text), Some(UNIX_EPOCH + Duration::from_secs(seconds)));
+        }
+        for text in ["", "2026-11-23", "2026-11-23T00:08:08+01:00", "2026-13-01T00:00:00Z", "now"] {
+            assert_eq!(read_timestamp(text), None, "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ mod addresses;
 mod canonical;
 mod defaults;
 mod initial;
-mod metadata;
+pub(crate) mod metadata;
 mod nodes;
 mod rules;
 
@@ -26,6 +26,7 @@ use crate::{Datastore, Error, Listing, Read, Result, Revision, Write, json, keys
 
 pub use initial::{COMPATIBLE_VERSION, DEFAULT_ALLOW_PROFILE, default_allow_profile};
 pub use metadata::Labels;
+pub(crate) use metadata::is_tiered;
 
 /// How often a write without a resource version tries again when another writer was faster.
 const ATTEMPTS: usize = 100;

@@ -55,7 +55,7 @@ fn show(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     objects::require_file(config)?;
-    let store = settings::client(config).map_err(|error| Failure::Command(format!("{error:#}")))?;
+    let store = settings::client(config, None).map_err(|error| Failure::Command(format!("{error:#}")))?;
     let mut shown = [String::new(), String::new()];
     loop {
         let found = look(&store);

@@ -39,7 +39,7 @@ pub fn run(arguments: Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result<
         refused.iter().for_each(|refused| eprintln!("{}", refused.error));
         bail!("{} settings cannot work", refused.len());
     }
-    let client = crate::settings::client(&config)?;
+    let client = crate::settings::client(&config, None)?;
     if check {
         return show(&environment, &client);
     }

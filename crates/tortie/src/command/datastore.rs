@@ -134,7 +134,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Agents and plugins attach and detach pods while the cluster's information says that the datastore is ready.
 fn set_ready(config: &Path, ready: bool) -> anyhow::Result<ExitCode> {
-    let client = settings::client(config)?;
+    let client = settings::client(config, None)?;
     let mut information = client.get(&ResourceKey::cluster(Kind::ClusterInformation, "default"))?;
     information["spec"]["datastoreReady"] = json!(ready);
     client.update(information, Labels::Replace)?;
@@ -143,7 +143,7 @@ fn set_ready(config: &Path, ready: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn open(config: &Path) -> anyhow::Result<Arc<dyn Datastore>> {
-    Ok(Arc::clone(settings::client(config)?.store()))
+    Ok(Arc::clone(settings::client(config, None)?.store()))
 }
 
 fn contents(store: &dyn Datastore) -> tortie_store::Result<Contents> {

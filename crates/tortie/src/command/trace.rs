@@ -47,7 +47,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => [Kind::GlobalNetworkPolicy, Kind::KubernetesClusterNetworkPolicy]
             .map(|kind| ResourceKey::cluster(kind, &name)),
     };
-    let client = crate::settings::client(&config)?;
+    let client = crate::settings::client(&config, None)?;
     let mut found = false;
     for key in candidates {
         let hops = stored(&**client.store(), &key)?;

@@ -105,6 +105,9 @@ fn together(
     some: &[Placed],
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Attempt {
+    if client.store().most_writes() == 1 {
+        return Attempt::Apart;
+    }
     let batch = match Batch::read(Arc::clone(client.store()), keys(some)) {
         Ok(batch) => Arc::new(batch),
         Err(error) if is_lost(&error) => return Attempt::Lost(error, Vec::new()),

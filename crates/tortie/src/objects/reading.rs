@@ -165,6 +165,10 @@ impl Datastore for Gated {
         self.store.delete(key, expected)
     }
 
+    fn most_writes(&self) -> usize {
+        self.store.most_writes()
+    }
+
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
         if writes.is_empty() {
             return Ok(Vec::new());

@@ -17,7 +17,7 @@ pub struct Store {
     /// A file with the settings of the datastore.
     #[arg(short, long, default_value = settings::DEFAULT_FILE)]
     pub config: PathBuf,
-    /// Accepted for compatibility with calicoctl: the context of a kubeconfig file.
+    /// The context of the kubeconfig, if not the current one.
     #[arg(long, hide = true)]
     pub context: Option<String>,
     /// Work although the cluster's version is another one.
@@ -107,7 +107,7 @@ impl Store {
     /// # Errors
     /// Why it can't be opened.
     pub fn connect(&self) -> Result<Client, String> {
-        settings::client(&self.config).map_err(|error| format!("{error:#}"))
+        settings::client(&self.config, self.context.as_deref()).map_err(|error| format!("{error:#}"))
     }
 
     fn checked(&self, client: Client, mut next: Vec<String>) -> Result<Client, Failure> {

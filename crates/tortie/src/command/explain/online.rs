@@ -60,7 +60,7 @@ pub fn explain(config: &Path, line: &str) -> anyhow::Result<Explained> {
 }
 
 fn once(config: &Path, line: &str) -> anyhow::Result<Explained> {
-    let client = settings::client(config)?;
+    let client = settings::client(config, None)?;
     let socket = settings::agent_socket();
     let hint = "is the agent running? (`tortie agent`; or give -f DIR to explain files)";
     let Reply::Settled = ask(&socket, &Question::Settle).context(hint)? else {

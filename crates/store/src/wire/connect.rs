@@ -1,18 +1,21 @@
 //! Connecting: to the first server that answers, trying the next when one is slow or refuses.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::task::{JoinSet, yield_now};
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::grpc::Link;
-use super::options::Endpoint;
+use h2::client::SendRequest;
+use h2::{Ping, PingPong};
+
+use super::tls::Tls;
+use super::{Endpoint, Words};
 
 /// How long a server may be silent before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -31,6 +34,32 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 /// What is written at once, in bytes; more goes to the kernel as it is.
 const AT_ONCE: usize = 1 << 10;
 
+/// A connection of HTTP/2; clones share it. The last one that goes ends it.
+#[derive(Clone)]
+pub struct Link {
+    /// The half of the connection that sends.
+    pub send: SendRequest<Bytes>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// `HOST:PORT`.
+    pub authority: String,
+    ping: Arc<Mutex<PingPong>>,
+    task: AbortHandle,
+}
+
+impl Link {
+    /// Whether the other side shows a sign of life within `patience`.
+    pub async fn is_alive(&self, patience: Duration) -> bool {
+        let mut ping = self.ping.lock().await;
+        matches!(timeout(patience, ping.ping(Ping::opaque())).await, Ok(Ok(_)))
+    }
+
+    /// End it, and all that is under way on it.
+    pub fn close(&self) {
+        self.task.abort();
+    }
+}
+
 /// A connection to one of `endpoints`, the `first`th before the others, and which it is.
 ///
 /// # Errors
@@ -38,7 +67,8 @@ const AT_ONCE: usize = 1 << 10;
 pub async fn connect(
     endpoints: &[Endpoint],
     first: usize,
-    tls: Option<&TlsConnector>,
+    tls: Option<&Tls>,
+    words: Words,
 ) -> Result<(Link, usize), String> {
     let count = endpoints.len();
     let mut attempts = JoinSet::new();
@@ -48,7 +78,7 @@ pub async fn connect(
         let next = waiting.next();
         if let Some(number) = next {
             let (endpoint, tls) = (endpoints[number].clone(), tls.cloned());
-            attempts.spawn(async move { attempt(&endpoint, tls).await.map(|link| (link, number)) });
+            attempts.spawn(async move { attempt(&endpoint, tls, words).await.map(|link| (link, number)) });
         }
         // With nobody left to try, wait for those who were.
         let patience = if next.is_some() { HEAD_START } else { TCP + 2 * HANDSHAKE };
@@ -62,7 +92,7 @@ pub async fn connect(
     }
 }
 
-async fn attempt(endpoint: &Endpoint, tls: Option<TlsConnector>) -> Result<Link, String> {
+async fn attempt(endpoint: &Endpoint, tls: Option<Tls>, words: Words) -> Result<Link, String> {
     let told = |error: io::Error| format!("{endpoint}: {error}");
     let stream = dial(endpoint).await?;
     stream.set_nodelay(true).map_err(told)?;
@@ -70,10 +100,9 @@ async fn attempt(endpoint: &Endpoint, tls: Option<TlsConnector>) -> Result<Link,
         match tls.filter(|_| endpoint.tls) {
             None => shake(endpoint, stream).await,
             Some(tls) => {
-                let name = ServerName::try_from(endpoint.host.clone())
-                    .map_err(|error| format!("{endpoint}: {error}"))?;
-                let stream = tls.connect(name, stream).await;
-                shake(endpoint, stream.map_err(|error| format!("{endpoint}: {}", explained(&error)))?).await
+                let stream = tls.connect(&endpoint.host, stream).await;
+                shake(endpoint, stream.map_err(|error| format!("{endpoint}: {}", explained(&error, words)))?)
+                    .await
             }
         }
     };
@@ -114,34 +143,39 @@ async fn shake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .enable_push(false);
     // What begins the connection waits for the first call, and goes with it: nobody answers before.
     let shaken = builder.handshake::<_, Bytes>(BufWriter::with_capacity(AT_ONCE, stream)).await;
-    let (send, connection) = shaken.map_err(|error| format!("{endpoint}: {error}"))?;
-    tokio::spawn(async move {
+    let (send, mut connection) = shaken.map_err(|error| format!("{endpoint}: {error}"))?;
+    let ping = connection.ping_pong().ok_or_else(|| format!("{endpoint}: no pings"))?;
+    let server = endpoint.to_string();
+    let task = tokio::spawn(async move {
         yield_now().await;
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to etcd has ended");
+            tracing::debug!(%error, server, "a connection has ended");
         }
     });
-    Ok(Link { send, scheme: endpoint.scheme(), authority: endpoint.authority() })
+    let ping = Arc::new(Mutex::new(ping));
+    Ok(Link {
+        send,
+        scheme: endpoint.scheme(),
+        authority: endpoint.authority(),
+        ping,
+        task: task.abort_handle(),
+    })
 }
 
 /// What went wrong with TLS, and what to try.
-fn explained(error: &io::Error) -> String {
+fn explained(error: &io::Error, words: Words) -> String {
     use tokio_rustls::rustls::{CertificateError, Error};
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let hint = match inner {
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "; does this server speak TLS? if not it is http://"
+            "does this server speak TLS? if not it is http://"
         }
-        Some(Error::InvalidMessage(_)) => "; does this server speak TLS? if not it is http://",
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "; ETCD_CA_CERT_FILE must name the authority that signed its certificate"
-        }
-        Some(Error::AlertReceived(_)) => {
-            "; ETCD_CERT_FILE and ETCD_KEY_FILE must name a certificate that it accepts"
-        }
+        Some(Error::InvalidMessage(_)) => "does this server speak TLS? if not it is http://",
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => words.authority,
+        Some(Error::AlertReceived(_)) => words.certificate,
         _ => "",
     };
-    format!("{error}{hint}")
+    if hint.is_empty() { error.to_string() } else { format!("{error}; {hint}") }
 }
 
 /// Waits before the next attempt, longer each time.
