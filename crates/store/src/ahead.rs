@@ -80,6 +80,10 @@ impl Datastore for Ahead {
         self.store.delete(key, expected)
     }
 
+    fn knows_pods(&self) -> bool {
+        self.store.knows_pods()
+    }
+
     fn most_writes(&self) -> usize {
         self.store.most_writes()
     }

@@ -146,6 +146,10 @@ impl Datastore for Batch {
         gone.ok_or_else(|| Error::NotFound { key: key.to_owned() })
     }
 
+    fn knows_pods(&self) -> bool {
+        self.below.knows_pods()
+    }
+
     fn most_writes(&self) -> usize {
         self.below.most_writes()
     }

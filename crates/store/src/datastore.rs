@@ -268,6 +268,12 @@ pub trait Datastore: Send + Sync {
         MOST_WRITES
     }
 
+    /// Whether workload endpoints are pods that others make: there before they are wired, and all but their addresses told by
+    /// the pod.
+    fn knows_pods(&self) -> bool {
+        false
+    }
+
     /// Write several keys together: all if each is as its [`Expect`] says, or none. Each key once, and at most
     /// [`Datastore::most_writes`].
     /// Returns each key's new revision; they may be the same.

@@ -190,8 +190,10 @@ fn store(
     before: Option<&WorkloadEndpoint>,
 ) -> Result<WorkloadEndpoint> {
     let stored = if let Some(before) = before {
-        // Whoever changed it since we read it must be seen: it may be a newer container's.
-        object.metadata.resource_version.clone_from(&before.metadata.resource_version);
+        // Whoever changed it since we read it must be seen: it may be a newer container's. A pod is changed by many.
+        if !client.store().knows_pods() {
+            object.metadata.resource_version.clone_from(&before.metadata.resource_version);
+        }
         client.update(Client::to_json(&object)?, Labels::Replace)?
     } else {
         client.create(Client::to_json(&object)?)?

@@ -16,7 +16,12 @@ pub(super) fn read(context: &Context<'_>, request: &Request) -> Result<Client> {
     let store = context.client.store();
     let store = store.deferred().unwrap_or_else(|| Arc::clone(store));
     let reads = match request.command {
-        Command::Add => on_add(&context.identity(request)),
+        Command::Add => {
+            let identity = context.identity(request);
+            let mut reads = on_add(&identity);
+            reads.extend(super::pods::key(&identity).filter(|_| store.knows_pods()).map(|pod| key(&pod)));
+            reads
+        }
         Command::Del => on_del(&context.identity(request)),
         Command::Check | Command::Status | Command::Gc | Command::Version => return Ok(Client::new(store)),
     };

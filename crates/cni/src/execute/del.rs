@@ -92,8 +92,10 @@ fn forget(
     std::thread::scope(|scope| {
         let forgetting = scope.spawn(|| wiring::forget(&addresses));
         if let Some(found) = ours {
-            let version = found.metadata.resource_version.as_str();
-            match context.client.delete(&identity.endpoint_key(), Some(version)) {
+            // A pod is changed by many.
+            let version = Some(found.metadata.resource_version.as_str());
+            let version = version.filter(|_| !context.client.store().knows_pods());
+            match context.client.delete(&identity.endpoint_key(), version) {
                 Ok(_) | Err(tortie_store::Error::Missing { .. }) => {}
                 Err(error) => faults.push(error.into()),
             }

@@ -10,6 +10,7 @@ mod ahead;
 mod del;
 mod gc;
 mod look;
+mod pods;
 
 use crate::address::Addresses;
 use crate::identity::Identity;
@@ -71,7 +72,8 @@ impl Reply {
 pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Reply {
     let done = ahead::read(context, request).and_then(|client| {
         let context = Context { client: &client, view: context.view.clone(), ..*context };
-        dispatch(&context, request, pod)
+        let request = pods::completed(&client, request, &context.identity(request))?;
+        dispatch(&context, &request, pod)
     });
     match done {
         Ok(result) => Reply::of(result),

@@ -7,7 +7,7 @@ use ::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::forms::Collection;
+use super::forms::{self, Collection};
 use super::{Api, Kubernetes, Metadata, held_or_raw, trouble};
 use crate::{Error, KeyValue, List, Listing, Result, Revision};
 
@@ -48,7 +48,7 @@ impl Kubernetes {
     /// A page of a list.
     pub(super) async fn page(&self, list: &List) -> Result<Listing> {
         let List { prefix, at, after, limit } = list;
-        let wanted = self.api.concerned(prefix);
+        let wanted = forms::under(self.api.collections, prefix);
         let mut at = *at;
         let seam = after.as_ref().zip(at).map(|(after, at)| (prefix.clone(), at, after.clone()));
         let next = seam.as_ref().and_then(|seam| self.seams().remove(seam));
@@ -88,15 +88,6 @@ impl Kubernetes {
 }
 
 impl Api {
-    /// The collections that may have keys with a prefix.
-    pub(super) fn concerned(&self, prefix: &str) -> Vec<&'static Collection> {
-        let all = self.collections.iter();
-        all.filter(|collection| {
-            collection.prefix.starts_with(prefix) || prefix.starts_with(&collection.prefix)
-        })
-        .collect()
-    }
-
     /// All that a collection holds under `prefix`, and as of when; `None` if the cluster doesn't know such objects.
     pub(super) async fn all_of(
         &self,

@@ -106,8 +106,7 @@ impl Kubernetes {
 impl Api {
     /// The collection in which a key stands, and the object that holds it.
     fn place(&self, key: &str) -> Option<(&'static Collection, Place)> {
-        let after = self.collections.partition_point(|collection| collection.prefix.as_str() <= key);
-        let collection = self.collections[..after].last()?;
+        let collection = forms::of_key(self.collections, key)?;
         Some((collection, collection.place(key)?))
     }
 
@@ -265,6 +264,10 @@ impl Datastore for Kubernetes {
         1
     }
 
+    fn knows_pods(&self) -> bool {
+        true
+    }
+
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
         let write = match writes {
             [] => return Ok(Vec::new()),
@@ -297,31 +300,38 @@ impl Datastore for Kubernetes {
     }
 
     fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
-        let revision = self.revision()?;
-        let keys: Vec<String> = reads
-            .iter()
-            .filter_map(|read| match read {
-                Read::Key(key) => Some(key.clone()),
-                Read::Prefix(_) => None,
-            })
-            .collect();
-        let mut found = self.get_all(&keys)?.into_iter();
-        let each = reads.iter().map(|read| match read {
-            Read::Prefix(prefix) => self.list_all(prefix),
-            Read::Key(_) => {
-                let items = found.next().flatten().into_iter().collect();
-                Ok(Listing { revision, items, more: false })
+        self.block_on(async {
+            let revision = self.api.revision().await?;
+            let nothing = || Listing { revision, items: Vec::new(), more: false };
+            let mut found: Vec<Listing> = reads.iter().map(|_| nothing()).collect();
+            let mut under_way = JoinSet::new();
+            for (number, read) in reads.iter().cloned().enumerate() {
+                if under_way.len() == AT_ONCE {
+                    take(&mut under_way, &mut found).await?;
+                }
+                let store = self.clone();
+                under_way.spawn(async move {
+                    let listing = match read {
+                        Read::Prefix(prefix) => store.page(&List::prefix(prefix)).await,
+                        Read::Key(key) => store.api.get(&key).await.map(|found| Listing {
+                            revision,
+                            items: found.into_iter().collect(),
+                            more: false,
+                        }),
+                    };
+                    (number, listing)
+                });
             }
-        });
-        each.collect()
+            while !under_way.is_empty() {
+                take(&mut under_way, &mut found).await?;
+            }
+            Ok(found)
+        })
     }
 }
 
 /// Takes what one of the reads that are under way has found.
-async fn take(
-    under_way: &mut JoinSet<(usize, Result<Option<KeyValue>>)>,
-    found: &mut [Option<KeyValue>],
-) -> Result<()> {
+async fn take<T: 'static>(under_way: &mut JoinSet<(usize, Result<T>)>, found: &mut [T]) -> Result<()> {
     if let Some(done) = under_way.join_next().await {
         let (number, outcome) = done.map_err(|error| Error::unavailable("read several keys", error))?;
         found[number] = outcome?;

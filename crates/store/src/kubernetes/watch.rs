@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::forms::Collection;
+use super::forms::{self, Collection};
 use super::http::Lines;
 use super::session::Opened;
 use super::{Api, head, held_or_raw, list, trouble};
@@ -44,7 +44,7 @@ impl KubernetesWatch {
             return Err(Error::Future { asked: after, current });
         }
         let mut watch = KubernetesWatch { pipe: Pipe::new()?, tasks: Vec::new() };
-        for collection in api.concerned(prefix) {
+        for collection in forms::under(api.collections, prefix) {
             let source = Source {
                 api: Arc::clone(api),
                 collection,

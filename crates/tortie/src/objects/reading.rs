@@ -165,6 +165,10 @@ impl Datastore for Gated {
         self.store.delete(key, expected)
     }
 
+    fn knows_pods(&self) -> bool {
+        self.store.knows_pods()
+    }
+
     fn most_writes(&self) -> usize {
         self.store.most_writes()
     }

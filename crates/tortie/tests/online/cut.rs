@@ -32,20 +32,35 @@ pub fn letting_in(port: u16) -> String {
 impl Pods {
     /// With a policy that lets port 80 in.
     pub fn add(machine: &mut Machine) -> Self {
+        let pods = Self::wired(machine);
+        machine.apply(&letting_in(80));
+        machine.status_when(|status| status["policies"].to_string().contains("shop/db-in"));
+        pods.judged_by(80, "at first");
+        pods
+    }
+
+    /// Without a policy.
+    pub fn wired(machine: &mut Machine) -> Self {
         machine.add("web");
         let db = machine.add("db");
         let at = |port: u16| -> SocketAddr { format!("{db}:{port}").parse().unwrap() };
         let (first, second) = (at(80), at(81));
         let listen = move || [first, second].map(|at| TcpListener::bind(at).unwrap());
         let listeners = machine.inside("db").run(listen).unwrap();
-        machine.apply(&letting_in(80));
-        machine.status_when(|status| status["policies"].to_string().contains("shop/db-in"));
         let web = machine.inside("web");
         let near = web.run(|| TcpStream::connect(first).unwrap()).unwrap();
         let far = listeners[0].accept().unwrap().0;
-        let pods = Self { web, first, second, _listeners: listeners, ends: (near, far) };
-        pods.judged_by(80, "at first");
-        pods
+        Self { web, first, second, _listeners: listeners, ends: (near, far) }
+    }
+
+    /// Whether one of the two ports, 80 or 81, can be reached.
+    pub fn is_open(&self, port: u16) -> bool {
+        connects(&self.web, if port == 80 { self.first } else { self.second })
+    }
+
+    /// Whether this port is the only one that is open.
+    pub fn is_judged_by(&self, open: u16) -> bool {
+        self.is_open(open) && !self.is_open(161 - open)
     }
 
     /// Which of the two ports is open, and that the connection goes on.

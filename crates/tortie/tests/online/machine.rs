@@ -10,6 +10,7 @@ use serde_json::Value;
 use tortie_netlink::{Namespace, OwnedNamespace};
 
 use crate::cluster::Cluster;
+use crate::kube::Kube;
 
 const NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"net","type":"calico","nodename":"node1",
     "ipam":{"type":"calico-ipam"},"policy":{"type":"k8s"}}"#;
@@ -24,6 +25,8 @@ pub struct Machine {
     pub variables: Vec<(&'static str, &'static str)>,
     /// Where the objects are, if not in a file.
     pub cluster: Option<Cluster>,
+    /// The Kubernetes API in which they are.
+    pub kube: Option<Kube>,
 }
 
 impl Machine {
@@ -38,10 +41,21 @@ impl Machine {
         machine.begin()
     }
 
+    /// With its objects in a Kubernetes API of its own, of which it is the node `node1`.
+    pub fn on_kubernetes(name: &str) -> Self {
+        let mut machine = Self::bare(name);
+        machine.kube = Some(Kube::start(&machine.host, &machine.files.path().join("kube")));
+        machine.apply(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n",
+        );
+        machine.start();
+        machine
+    }
+
     fn bare(name: &str) -> Self {
         let host = OwnedNamespace::create(&format!("tt-{}-{name}", std::process::id())).unwrap();
         let files = tempfile::tempdir().unwrap();
-        Self { host, pods: Vec::new(), agent: None, files, variables: Vec::new(), cluster: None }
+        Self { host, pods: Vec::new(), agent: None, files, variables: Vec::new(), cluster: None, kube: None }
     }
 
     /// From now on commands speak with it, and agents that are started.
@@ -70,6 +84,9 @@ impl Machine {
             command
                 .env("DATASTORE_TYPE", "etcdv3")
                 .env("ETCD_ENDPOINTS", cluster.server.endpoint().to_string());
+        }
+        if let Some(kube) = &self.kube {
+            command.env("DATASTORE_TYPE", "kubernetes").env("KUBECONFIG", kube.server.kubeconfig());
         }
         command
     }

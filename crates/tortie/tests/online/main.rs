@@ -5,6 +5,7 @@
 mod cluster;
 mod cut;
 mod faults;
+mod kube;
 mod machine;
 mod moves;
 mod packets;

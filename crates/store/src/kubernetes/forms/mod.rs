@@ -305,6 +305,12 @@ impl Collection {
         }
     }
 
+    /// Whether its objects are told as those of another collection: pods, as workload endpoints. It is read by who asks for
+    /// it, and no part of a list or watch of all.
+    pub fn is_told_elsewhere(&self) -> bool {
+        matches!(self.form, Form::Native(Kind::Pod))
+    }
+
     /// Whether values are written here; the others are Kubernetes' own. Of these, nodes and workload endpoints are changed
     /// but never created: without the node or pod there is nothing to write to.
     pub fn writable(&self) -> bool {
@@ -330,7 +336,6 @@ pub fn collections() -> &'static [Collection] {
                     | Kind::IPAMHandle
                     | Kind::BlockAffinity
                     | Kind::LiveMigration
-                    | Kind::Pod
             )
         };
         let mut all: Vec<Collection> =
@@ -352,20 +357,17 @@ pub fn collections() -> &'static [Collection] {
     &ALL
 }
 
-/// The collections in which keys stand that begin with `prefix`: all that begin with it, or the one that it begins with.
-pub fn under(prefix: &str) -> &'static [Collection] {
-    let all = collections();
-    let first = all.partition_point(|collection| collection.prefix.as_str() < prefix);
-    let count = all[first..].partition_point(|collection| collection.prefix.starts_with(prefix));
-    match first.checked_sub(1) {
-        Some(before) if count == 0 && prefix.starts_with(&all[before].prefix) => &all[before..first],
-        _ => &all[first..first + count],
-    }
+/// Of `all` the collections in which keys stand that begin with `prefix`: all that begin with it, or the one that it begins with.
+pub fn under<'a>(all: &'a [Collection], prefix: &str) -> Vec<&'a Collection> {
+    let concerns = |collection: &&Collection| {
+        (collection.prefix.starts_with(prefix) && !collection.is_told_elsewhere())
+            || prefix.starts_with(&collection.prefix)
+    };
+    all.iter().filter(concerns).collect()
 }
 
-/// The collection in which a key stands.
-pub fn of_key(key: &str) -> Option<&'static Collection> {
-    let all = collections();
+/// Of `all`, which are sorted, the collection in which a key stands.
+pub fn of_key<'a>(all: &'a [Collection], key: &str) -> Option<&'a Collection> {
     let after = all.partition_point(|collection| collection.prefix.as_str() <= key);
     all[..after].last().filter(|collection| key.starts_with(&collection.prefix))
 }

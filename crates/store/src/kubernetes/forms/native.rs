@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tortie_api::core::{
-    EndpointSlice, NamespaceSpec, ServiceAccountSpec, ServiceSpec, SliceEndpoint, SlicePort,
+    EndpointSlice, NamespaceSpec, PodSpec, ServiceAccountSpec, ServiceSpec, SliceEndpoint, SlicePort,
 };
 use tortie_api::kind::{Api, Kind};
 use tortie_api::meta::Object;
@@ -57,6 +57,10 @@ pub fn read(prefix: &str, kind: Kind, object: &[u8]) -> Result<Read, Unreadable>
                 metadata,
                 ..Object::default()
             })
+        }
+        Kind::Pod => {
+            let Specified::<PodSpec> { metadata, spec } = metadata::parse(prefix, object)?;
+            finish(prefix, kind, metadata, |metadata| Object { metadata, spec, ..Object::default() })
         }
         Kind::Service => {
             let Specified::<ServiceSpec> { metadata, spec } = metadata::parse(prefix, object)?;

@@ -49,10 +49,11 @@ fn collections_are_sorted_and_no_key_begins_as_two_of_them() {
 
 #[test]
 fn a_prefix_leads_to_the_collections_of_its_keys() {
-    let plurals = |prefix: &str| under(prefix).iter().map(|one| one.plural).collect::<Vec<_>>();
-    assert_eq!(under("").len(), collections().len());
-    assert_eq!(under(keys::ROOT).len(), collections().len());
-    assert_eq!(under(keys::RESOURCES).len(), collections().len() - 5);
+    let plurals =
+        |prefix: &str| under(collections(), prefix).iter().map(|one| one.plural).collect::<Vec<_>>();
+    assert_eq!(under(collections(), "").len(), collections().len() - 1);
+    assert_eq!(under(collections(), keys::ROOT).len(), collections().len() - 1);
+    assert_eq!(under(collections(), keys::RESOURCES).len(), collections().len() - 6);
     assert_eq!(
         plurals(keys::IPAM),
         ["ipamblocks", "ipamconfigs", "ipamhandles", "blockaffinities", "blockaffinities"]
@@ -151,7 +152,7 @@ fn keys_stand_where_calicos_kubernetes_driver_puts_them() {
     let ipam =
         ipam.map(|(key, plural, kind, name)| (format!("{}{key}", keys::IPAM), crd, plural, kind, None, name));
     for (key, api, plural, kind, namespace, name) in table.into_iter().chain(ipam) {
-        let collection = of_key(&key).unwrap();
+        let collection = of_key(collections(), &key).unwrap();
         assert_eq!(
             (collection.api_version(), collection.plural, collection.kind),
             (api, plural, kind),
@@ -174,7 +175,7 @@ fn keys_that_no_object_can_hold_have_no_place() {
         "/calico/ipam/v2/",
         "",
     ] {
-        assert!(of_key(key).is_none(), "{key}");
+        assert!(of_key(collections(), key).is_none(), "{key}");
     }
     for key in [
         "/calico/resources/v3/projectcalico.org/tiers/",
@@ -190,19 +191,19 @@ fn keys_that_no_object_can_hold_have_no_place() {
         "/calico/ipam/v2/host/node-1",
         "/calico/ipam/v2/configs",
     ] {
-        assert_eq!(of_key(key).unwrap().place(key), None, "{key}");
+        assert_eq!(of_key(collections(), key).unwrap().place(key), None, "{key}");
     }
 }
 
 #[test]
 fn a_prefix_of_one_namespaces_keys_names_it() {
-    let policies = of_key("/calico/resources/v3/projectcalico.org/networkpolicies/").unwrap();
+    let policies = of_key(collections(), "/calico/resources/v3/projectcalico.org/networkpolicies/").unwrap();
     let prefix = |rest: &str| format!("{}{rest}", policies.prefix);
     assert_eq!(policies.namespace_of(&prefix("prod/")), Some("prod".to_owned()));
     assert_eq!(policies.namespace_of(&prefix("prod/np")), Some("prod".to_owned()));
     assert_eq!(policies.namespace_of(&prefix("prod")), None);
     assert_eq!(policies.namespace_of(&prefix("")), None);
-    let tiers = of_key("/calico/resources/v3/projectcalico.org/tiers/").unwrap();
+    let tiers = of_key(collections(), "/calico/resources/v3/projectcalico.org/tiers/").unwrap();
     assert_eq!(tiers.namespace_of(&format!("{}a/", tiers.prefix)), None);
 }
 
@@ -215,7 +216,7 @@ fn what_is_kubernetes_own_is_only_read_and_shared_objects_are_never_deleted() {
         ("kubernetes.io/namespaces/a", false, false, Removal::Refused),
     ] {
         let key = format!("{}{key}", keys::RESOURCES);
-        let collection = of_key(&key).unwrap();
+        let collection = of_key(collections(), &key).unwrap();
         assert_eq!(
             (collection.creatable(), collection.writable(), collection.removal()),
             (creatable, writable, removal),
@@ -228,7 +229,7 @@ fn what_is_kubernetes_own_is_only_read_and_shared_objects_are_never_deleted() {
         );
     }
     let key = format!("{}kubernetes.io/namespaces/a", keys::RESOURCES);
-    let fault = of_key(&key).unwrap().write(&key, b"{}", None).unwrap_err();
+    let fault = of_key(collections(), &key).unwrap().write(&key, b"{}", None).unwrap_err();
     assert_eq!(fault.key.as_deref(), Some(key.as_str()));
     assert_eq!(fault.to_string(), "kind: found Namespace, expected a kind that is Calico's to write");
     let error = crate::Error::from(fault).to_string();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Written, of_key};
+use super::{Written, collections, of_key};
 
 const RESOURCES: &str = include_str!("../../../tests/vectors/etcd.jsonl");
 const IPAM: &str = include_str!("../../../../ipam/tests/ipam/vectors/ipam-steps.jsonl");
@@ -15,7 +15,7 @@ fn what_calico_stored_in_etcd_comes_back_from_the_objects_that_hold_it() {
         let step: Value = serde_json::from_str(line).unwrap();
         for changes in ["puts", "changed"].into_iter().filter_map(|name| step[name].as_object()) {
             for (key, value) in changes.iter().filter(|(_, value)| value.is_object()) {
-                let Some(collection) = of_key(key) else {
+                let Some(collection) = of_key(collections(), key) else {
                     assert!(key.contains("/profiles/"), "{key}");
                     without += 1;
                     continue;

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::super::{Written, of_key};
+use super::super::{Written, collections, of_key};
 use super::*;
 use crate::keys;
 
@@ -9,7 +9,7 @@ const CONVERTED: &str = "82d3f87b-eae7-4283-a7dc-5053cf31eeec";
 
 fn collection(rest: &str) -> (String, &'static Collection) {
     let key = format!("{}projectcalico.org/{rest}", keys::RESOURCES);
-    let collection = of_key(&key).unwrap();
+    let collection = of_key(collections(), &key).unwrap();
     (key, collection)
 }
 
@@ -290,7 +290,7 @@ fn calicos_values_come_back_from_the_resources_that_hold_them() {
             r#"{"kind":"ClusterInformation","apiVersion":"projectcalico.org/v3","metadata":{"name":"default","uid":"7edc5eb2-ef51-4752-a1e5-cf68818fe0f0","creationTimestamp":"2026-11-23T00:28:07Z"},"spec":{"clusterGUID":"77088754a5d944f3966bddafec0e3396","calicoVersion":"v3.33.0","datastoreReady":true}}"#,
         ),
     ] {
-        let collection = of_key(&key).unwrap();
+        let collection = of_key(collections(), &key).unwrap();
         let Ok(Written::Object(mut object)) = collection.write(&key, value.as_bytes(), None) else {
             unreachable!()
         };

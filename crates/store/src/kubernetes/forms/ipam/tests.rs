@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::super::{Collection, Written, of_key};
+use super::super::{Collection, Written, collections, of_key};
 use super::*;
 use crate::keys;
 
@@ -42,7 +42,7 @@ const STORED_BLOCK: &str = concat!(
 
 fn at(key: &str) -> (String, &'static Collection) {
     let key = format!("{}{key}", keys::IPAM);
-    let collection = of_key(&key).unwrap();
+    let collection = of_key(collections(), &key).unwrap();
     (key, collection)
 }
 

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::super::of_key;
+use super::super::{collections, of_key};
 use super::*;
 use crate::keys;
 
@@ -106,7 +106,7 @@ fn objects_of_kubernetes_read_as_they_are_but_for_what_nobody_reads() {
     for ((rest, name, namespace), mut object, want) in table {
         let key = format!("{}kubernetes.io/{rest}", keys::RESOURCES);
         object["metadata"] = metadata(name, namespace);
-        let read = of_key(&key).unwrap().read(object.to_string().as_bytes()).unwrap().unwrap();
+        let read = of_key(collections(), &key).unwrap().read(object.to_string().as_bytes()).unwrap().unwrap();
         assert!(super::super::tests::is_taken_for_itself(&read), "{key}");
         assert_eq!((read.key, read.version), (key, 321));
         let want = want.replace("METADATA", &metadata_text(name, namespace));
@@ -119,9 +119,9 @@ fn objects_of_kubernetes_read_as_they_are_but_for_what_nobody_reads() {
 fn what_does_not_fit_its_kind_is_named_with_its_key() {
     let key = format!("{}kubernetes.io/endpointslices/prod/x", keys::RESOURCES);
     let object = json!({ "metadata": metadata("x", Some("prod")), "addressType": 4 });
-    let fault = of_key(&key).unwrap().read(object.to_string().as_bytes()).unwrap_err();
+    let fault = of_key(collections(), &key).unwrap().read(object.to_string().as_bytes()).unwrap_err();
     assert_eq!((fault.key.as_ref(), fault.version, fault.field.as_str()), (Some(&key), Some(321), "object"));
     assert!(fault.found.contains("expected a string"), "{fault}");
-    let fault = of_key(&key).unwrap().read(b"{").unwrap_err();
+    let fault = of_key(collections(), &key).unwrap().read(b"{").unwrap_err();
     assert_eq!((fault.key, fault.version), (None, None));
 }
