@@ -32,6 +32,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A thread or descriptor of the process itself.
     #[error("{attempt}: {source}")]
     Process {

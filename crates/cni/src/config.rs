@@ -46,7 +46,9 @@ pub struct NetworkConfig {
     pub agent_socket: String,
     /// The embedded database; the default if empty.
     pub database: String,
-    /// `embedded` or `etcdv3`; if empty the latter where servers are named.
+    /// How the Kubernetes API is reached.
+    pub kubernetes: KubernetesConfig,
+    /// `embedded`, `etcdv3` or `kubernetes`; if empty etcd where servers are named.
     pub datastore_type: String,
     /// etcd's servers, separated by commas.
     pub etcd_endpoints: String,
@@ -78,6 +80,8 @@ impl NetworkConfig {
             }
             "ETCD_ENDPOINTS" => &self.etcd_endpoints,
             "ETCD_DISCOVERY_SRV" => &self.etcd_discovery_srv,
+            "KUBECONFIG" => &self.kubernetes.kubeconfig,
+            "K8S_API_ENDPOINT" => &self.kubernetes.k8s_api_root,
             "ETCD_KEY_FILE" => &self.etcd_key_file,
             "ETCD_CERT_FILE" => &self.etcd_cert_file,
             "ETCD_CA_CERT_FILE" => &self.etcd_ca_cert_file,
@@ -89,6 +93,16 @@ impl NetworkConfig {
 
 /// Calico's default for `nodename_file`.
 pub const DEFAULT_NODENAME_FILE: &str = "/var/lib/calico/nodename";
+
+/// The `kubernetes` object.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct KubernetesConfig {
+    /// kubectl's settings.
+    pub kubeconfig: String,
+    /// The API's URL, where nothing else need be said.
+    pub k8s_api_root: String,
+}
 
 /// The `ipam` object.
 #[derive(Debug, Clone, Default, Deserialize)]

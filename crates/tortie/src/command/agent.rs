@@ -1,7 +1,7 @@
 //! `tortie agent`: the node agent, in the foreground until it is told to stop.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +42,14 @@ pub fn run(arguments: Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result<
     let client = crate::settings::client(&config, None)?;
     if check {
         return show(&environment, &client);
+    }
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    tortie_agent::pools::make(&client, variable)?;
+    if let (Some(path), Some(host), Some(port)) =
+        (variable("CNI_KUBECONFIG"), variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"))
+    {
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        tortie_agent::kubeconfig::keep(Path::new(&path), format!("https://{host}:{port}"))?;
     }
     tracing::info!(node = environment.node(), version = env!("CARGO_PKG_VERSION"), "starting");
     let stop = stop_on_signal()?;

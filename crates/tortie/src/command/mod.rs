@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 pub mod get;
 pub mod input;
+mod install;
 pub mod ipam;
 pub mod label;
 pub mod manual;
@@ -56,6 +57,8 @@ pub enum Command {
     Convert(convert::Arguments),
     /// Shows all of it on this machine: pods, policy and real packets in network namespaces.
     Demo(demo::Arguments),
+    /// Installs the CNI plugin and its configuration on this machine.
+    Install(install::Arguments),
     /// Says what policy does with a flow, and why.
     Explain(explain::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
@@ -93,6 +96,7 @@ impl Command {
             Self::Get(arguments) => Ok(get::run(&arguments)),
             Self::Convert(arguments) => convert::run(arguments),
             Self::Demo(arguments) => demo::run(&arguments),
+            Self::Install(arguments) => install::run(&arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
             Self::Status(arguments) => status::run(arguments),
