@@ -18,6 +18,7 @@ pub mod error;
 pub mod execute;
 pub mod gate;
 pub mod identity;
+pub mod loopback;
 pub mod mend;
 pub mod output;
 pub mod plugin;

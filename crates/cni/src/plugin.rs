@@ -27,8 +27,7 @@ pub struct Process {
 /// Runs a call to its end.
 #[must_use]
 pub fn run(process: &Process) -> Reply {
-    let cni = process.environment.iter().filter(|(name, _)| name.starts_with("CNI_"));
-    let environment: Environment = cni.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let environment = cni_environment(process);
     let request = match Request::parse(process.plugin, &environment, process.stdin.as_bytes()) {
         Ok(request) => request,
         Err(error) => return Reply::error(&error, said_version(&process.stdin).as_str()),
@@ -38,6 +37,12 @@ pub fn run(process: &Process) -> Reply {
     }
     let call = Call { ipam: process.plugin == Plugin::Ipam, environment, stdin: process.stdin.clone() };
     dispatch(process, &request, &call).unwrap_or_else(|error| Reply::error(&error, request.version()))
+}
+
+/// What of a process's environment is CNI's.
+pub(crate) fn cni_environment(process: &Process) -> Environment {
+    let cni = process.environment.iter().filter(|(name, _)| name.starts_with("CNI_"));
+    cni.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Whether the datastore can be used: the `-t` of Calico's plugin.

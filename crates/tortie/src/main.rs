@@ -95,6 +95,9 @@ fn reader_is_gone() -> ! {
     std::process::exit(KILLED_BY_SIGPIPE);
 }
 
+/// The plugin that runtimes call for `lo`.
+const LOOPBACK: &str = "loopback";
+
 /// The name that this process was called by.
 fn called_as() -> Option<String> {
     let path = std::env::args_os().next().map(PathBuf::from)?;
@@ -106,6 +109,7 @@ fn plugin() -> Option<Plugin> {
     match called_as()?.as_str() {
         "calico" => Some(Plugin::Network),
         "calico-ipam" => Some(Plugin::Ipam),
+        LOOPBACK => Some(Plugin::Network),
         calicoctl::NAME => None,
         _ if std::env::var_os("CNI_COMMAND").is_some() => Some(Plugin::Network),
         _ => None,
@@ -128,7 +132,11 @@ fn call(plugin: Plugin) -> ExitCode {
             }
         };
     }
-    let reply = tortie_cni::plugin::run(&Process { plugin, environment, stdin });
+    let process = Process { plugin, environment, stdin };
+    let reply = match called_as().as_deref() {
+        Some(LOOPBACK) => tortie_cni::loopback::run(&process),
+        _ => tortie_cni::plugin::run(&process),
+    };
     if !reply.stdout.is_empty() {
         println!("{}", reply.stdout);
     }

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 /// The names under which the plugin is called.
-const NAMES: [&str; 2] = ["calico", "calico-ipam"];
+const NAMES: [&str; 3] = ["calico", "calico-ipam", "loopback"];
 
 /// What a node without a configuration of its own gets.
 const NETWORK: &str = include_str!("../../../../packaging/10-tortie.conflist");
@@ -53,10 +53,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let program = fs::read("/proc/self/exe").context("cannot read this program")?;
     for plugin in NAMES {
+        // Any that is there will do.
+        if plugin == "loopback" && bin.join(plugin).exists() {
+            continue;
+        }
         place(&bin.join(plugin), &program, 0o755)?;
     }
     place(&conf.join(name), network.as_bytes(), 0o644)?;
-    println!("installed {} as {} and {}", bin.display(), NAMES.join(" and "), conf.join(name).display());
+    println!("installed {} as {} and {}", bin.display(), NAMES.join(", "), conf.join(name).display());
     Ok(ExitCode::SUCCESS)
 }
 
