@@ -11,6 +11,7 @@ pub mod bgp;
 pub mod block;
 pub mod cluster;
 pub mod core;
+pub mod crd;
 pub mod decode;
 pub mod defaults;
 pub mod duration;

@@ -1,14 +1,19 @@
 //! Every kind with every field: known, and not lost on the way in and out.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "messages/sample.rs"]
+mod sample;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tortie_api::decode::decode;
 use tortie_api::kind::{Api, Kind};
 use tortie_api::registry;
 use tortie_api::schema::{Shape, Struct};
 use tortie_api::yaml;
+
+use sample::sample;
 
 /// All types under a shape, by their names in Go, with the names of their fields.
 fn types(shape: &'static Shape, found: &mut BTreeMap<&'static str, BTreeSet<&'static str>>) {
@@ -39,37 +44,6 @@ fn every_type_and_field_of_calicos_api_is_known() {
         }
     }
     assert!(fields > 550, "{fields}");
-}
-
-/// A value that is not zero, other at each place, with every field.
-fn sample(shape: &Shape, counter: &mut u32) -> Value {
-    *counter += 1;
-    match shape {
-        Shape::String => format!("text {counter}").into(),
-        Shape::Bool => true.into(),
-        Shape::Int { bits: 8, .. } => (*counter % 100 + 1).into(),
-        Shape::Int { .. } => (*counter).into(),
-        Shape::Float => (f64::from(*counter) + 0.5).into(),
-        Shape::Any => json!({"any": [*counter, "x", null]}),
-        Shape::List(inner) => json!([sample(inner, counter), sample(inner, counter)]),
-        Shape::Map(inner) => json!({"a": sample(inner, counter), "b/c.d": sample(inner, counter)}),
-        // A kind without a status has one without fields, which is never printed.
-        Shape::Struct(fields) => Value::Object(
-            fields
-                .fields
-                .iter()
-                .filter(|field| !matches!(field.shape, Shape::Struct(Struct { fields: [], .. })))
-                .map(|field| (field.name.to_owned(), sample(field.shape, counter)))
-                .collect(),
-        ),
-        Shape::Custom { go_name, .. } => match *go_name {
-            "Duration" => "2m5s".into(),
-            "Protocol" => "UDPLite".into(),
-            "Port" => "8080:8090".into(),
-            "Dscp" => "AF11".into(),
-            _ => (*counter).into(),
-        },
-    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub mod check;
 mod felix;
 mod metadata;
 mod structs;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -31,7 +31,7 @@ use check::Check;
 use structs::Report;
 use view::View;
 
-pub use cel::{IMMUTABLE, RULES, Rule, immutable};
+pub use cel::{IMMUTABLE, Rule, immutable, rules, rules_of};
 
 /// Fills in the defaults of everything that was decoded and adds what validation finds to each
 /// document's faults. The one way from a user's text to objects that may be stored.
@@ -112,7 +112,7 @@ fn conversion_faults(kind: Kind, json: &Value) -> Vec<Fault> {
 }
 
 /// Whether Calico has a schema for the kind. Those without one never are custom resources of
-/// Kubernetes; only Calico's validator sees them, and it knows no sizes and none of [`RULES`].
+/// Kubernetes; only Calico's validator sees them, and it knows no sizes and none of [`rules`].
 const fn has_schema(kind: Kind) -> bool {
     !matches!(kind, Kind::Profile | Kind::Node | Kind::WorkloadEndpoint | Kind::LiveMigration)
 }

@@ -3,6 +3,7 @@
 mod agent;
 pub mod apply;
 mod convert;
+mod crds;
 pub mod create;
 mod datastore;
 pub mod delete;
@@ -55,6 +56,8 @@ pub enum Command {
     Get(get::Arguments),
     /// Shows policies of Kubernetes as the policies of Calico's that they are enforced as.
     Convert(convert::Arguments),
+    /// Prints the CustomResourceDefinitions of Calico's kinds, for `kubectl apply -f -`.
+    Crds,
     /// Shows all of it on this machine: pods, policy and real packets in network namespaces.
     Demo(demo::Arguments),
     /// Installs the CNI plugin and its configuration on this machine.
@@ -95,6 +98,7 @@ impl Command {
             }
             Self::Get(arguments) => Ok(get::run(&arguments)),
             Self::Convert(arguments) => convert::run(arguments),
+            Self::Crds => crds::run(),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::Install(arguments) => install::run(&arguments),
             Self::Explain(arguments) => explain::run(arguments),
