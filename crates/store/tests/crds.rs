@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "../../api/tests/messages/broken.rs"]
+mod broken;
 #[path = "../../api/tests/messages/rows.rs"]
 mod rows;
 #[path = "../../api/tests/messages/sample.rs"]
@@ -18,12 +20,14 @@ use tortie_api::crd::{self, Definition};
 use tortie_api::decode::decode;
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 use tortie_api::registry;
-use tortie_api::validate::check;
+use tortie_api::validate::{self, check::Check};
 use tortie_store::embedded::{Durability, Embedded, Options};
 use tortie_store::kubernetes::forms;
 use tortie_store::kubernetes::{Kubernetes, server};
 use tortie_store::resources::Client;
 use tortie_store::{Datastore, Error, keys};
+
+use broken::{Condition, broken, each_condition, nested, shown};
 
 const CRDS: &str = include_str!("../../../deploy/crds.yaml");
 const SAMPLES: &str = include_str!("../../api/tests/vectors/samples.yaml");
@@ -149,8 +153,7 @@ fn each_rule_of_calico_is_kept_by_the_api_server_in_calicos_words() {
     };
     cluster.store.create(&key, &pool("10.0.0.0/16", 26)).unwrap();
     for (value, field) in [(pool("10.1.0.0/16", 26), "cidr"), (pool("10.0.0.0/16", 27), "blockSize")] {
-        let (.., message) =
-            tortie_api::validate::IMMUTABLE.iter().find(|(_, name, _)| *name == field).unwrap();
+        let (.., message) = validate::IMMUTABLE.iter().find(|(_, name, _)| *name == field).unwrap();
         let said = cluster.store.put(&key, &value).unwrap_err().to_string();
         assert!(said.contains(message), "{said}");
     }
@@ -192,6 +195,69 @@ fn values_that_calico_refuses_are_refused_by_the_api_server_as_far_as_schemas_ca
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(unsaid.len(), UNSAID.len());
     assert!(judged > 50, "{judged}");
+}
+
+#[test]
+fn each_condition_on_a_field_is_kept_by_the_api_server() {
+    let cluster = mk_cluster(CRDS);
+    let (mut wrong, mut judged) = (Vec::new(), BTreeSet::new());
+    let states = [Kind::IPAMBlock, Kind::IPAMHandle, Kind::BlockAffinity];
+    for kind in Definition::all().iter().map(|one| one.holds).filter(|kind| !states.contains(kind)) {
+        for Condition { of, field, check, path } in each_condition(registry::shape(kind)) {
+            let unsaid = |check: &Check| {
+                matches!(check, Check::Int32 | Check::Tag("selector" | "regexp" | "interfaceSlice", ..))
+            };
+            // What controllers say isn't judged.
+            let is_status = shown(&path).starts_with("status");
+            let list = if let Check::Each(checks) = check { checks } else { &[] };
+            if is_status || unsaid(&check) || list.iter().any(unsaid) {
+                continue;
+            }
+            for (value, _) in broken(check) {
+                let mut object = nested(&path, &value);
+                object["metadata"] = json!({"name": "default"});
+                let said = refusal(&cluster.store, &key(kind, "default"), &object);
+                if !said.as_ref().is_some_and(|said| said.contains(&shown(&path))) {
+                    wrong.push(format!("{kind}: {object} should be refused for {}: {said:?}", shown(&path)));
+                }
+            }
+            judged.insert((of, field));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(judged.len() > 150, "{}", judged.len());
+}
+
+#[test]
+fn kubectl_is_told_of_a_mistyped_field_and_what_old_releases_wrote_stays() {
+    let cluster = mk_cluster(CRDS);
+    let apply = |kind: &str, spec: Value| {
+        let object = json!({"apiVersion": "crd.projectcalico.org/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+        cluster.server.kubectl(&["apply", "-o", "json", "-f", "-"], &object.to_string())
+    };
+    let said = apply("Tier", json!({"ordre": 1})).unwrap_err().to_string();
+    assert!(said.contains("unknown field \"spec.ordre\""), "{said}");
+    for (kind, spec) in [
+        (
+            "IPPool",
+            json!({"cidr": "10.0.0.0/16", "ipip": {"enabled": true, "mode": "cross-subnet"}, "nat-outgoing": true}),
+        ),
+        (
+            "FelixConfiguration",
+            json!({"iptablesLockFilePath": "/run/xtables.lock", "iptablesLockTimeout": "0s",
+                "bpfKubeProxyEndpointSlicesEnabled": true}),
+        ),
+    ] {
+        let kept: Value = serde_json::from_str(&apply(kind, spec.clone()).unwrap()).unwrap();
+        for (field, value) in spec.as_object().unwrap() {
+            assert_eq!(kept["spec"].get(field), Some(value), "{kind}.{field}");
+        }
+    }
+    let pool = stored(&cluster.store, &key(Kind::IPPool, "x"));
+    assert_eq!(
+        (&pool["spec"]["ipipMode"], &pool["spec"]["natOutgoing"]),
+        (&json!("CrossSubnet"), &json!(true))
+    );
 }
 
 /// The schema without its conditions: types and fields alone.
@@ -264,7 +330,7 @@ fn what_users_write_is_the_same_here_as_on_the_embedded_datastore() {
     let embedded = Embedded::open(Options { durability: Durability::Normal, ..Options::new(path) }).unwrap();
     let clients = [Client::new(Arc::new(embedded)), Client::new(Arc::new(store))];
     let mut seen = BTreeSet::new();
-    for document in check(decode(SAMPLES), "prod").documents {
+    for document in validate::check(decode(SAMPLES), "prod").documents {
         let object = document.object.unwrap();
         let states = [Kind::IPAMBlock, Kind::IPAMHandle, Kind::BlockAffinity];
         if states.contains(&object.kind) || !Definition::all().iter().any(|one| one.holds == object.kind) {

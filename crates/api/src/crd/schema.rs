@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{beyond, cel, conditions, exceptions};
 use crate::schema::{Field, Shape, Struct};
-use crate::validate::{self, table};
+use crate::validate;
 
 /// The schema of what users write.
 pub fn judged(shape: &Shape) -> Value {
@@ -53,7 +53,7 @@ fn int(bits: u8, signed: bool) -> Value {
 }
 
 fn object(shape: &Struct, is_judged: bool) -> Value {
-    let checks = if is_judged { table::checks(shape.go_name) } else { &[] };
+    let checks = if is_judged { validate::conditions(shape.go_name) } else { &[] };
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for field in shape.fields {
         let checks =

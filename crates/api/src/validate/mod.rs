@@ -13,7 +13,7 @@ pub mod check;
 mod felix;
 mod metadata;
 mod structs;
-pub(crate) mod table;
+mod table;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -32,6 +32,7 @@ use structs::Report;
 use view::View;
 
 pub use cel::{IMMUTABLE, Rule, immutable, rules, rules_of};
+pub use table::checks as conditions;
 
 /// Fills in the defaults of everything that was decoded and adds what validation finds to each
 /// document's faults. The one way from a user's text to objects that may be stored.
