@@ -260,6 +260,24 @@ fn kubectl_is_told_of_a_mistyped_field_and_what_old_releases_wrote_stays() {
     );
 }
 
+/// The API server stops rules that take too long; the estimate that it makes of a definition isn't the price of an object.
+#[test]
+fn a_policy_as_large_as_one_may_be_is_judged_to_its_last_rule() {
+    let cluster = mk_cluster(CRDS);
+    let nets: Vec<String> = (0..24).map(|net| format!("10.0.{net}.0/24")).collect();
+    let side = json!({"selector": format!("a == '{}'", "x".repeat(150)), "nets": nets, "ports": [1, "80:90", "web"]});
+    let rule =
+        json!({"action": "Allow", "protocol": "TCP", "source": side, "destination": {"notPorts": [7]}});
+    let mut policy = json!({"metadata": {"name": "p"}, "spec": {"types": ["Ingress", "Egress"],
+        "ingress": vec![rule.clone(); 1024], "egress": vec![rule; 1024]}});
+    assert!(policy.to_string().len() > 1_250_000);
+    let key = key(Kind::GlobalNetworkPolicy, "p");
+    assert_eq!(refusal(&cluster.store, &key, &policy), None);
+    policy["spec"]["egress"][1023]["source"]["services"] = json!({"name": "s"});
+    let said = refusal(&cluster.store, &key, &policy).unwrap();
+    assert!(said.contains("services are not allowed in egress rule source"), "{said}");
+}
+
 /// The schema without its conditions: types and fields alone.
 fn bare(schema: &mut Value) {
     let number_or_text = schema.get("x-kubernetes-int-or-string").is_some();

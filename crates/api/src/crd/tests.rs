@@ -1,3 +1,4 @@
+//! The abbreviations, and that the schemas fill in nothing of their own.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
