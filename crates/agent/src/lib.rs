@@ -5,6 +5,7 @@
 //!  CNI socket  ----> Event ---> core::Core --Action--+
 //!  monitors    ----> Input --'   calc, classify       '--> whoever waits (Action::Ready)
 //! ```
+//! Beside them a thread keeps the routes to other nodes' pods (`network`).
 //! [`core`] knows no socket, clock or thread: inputs and the time go in, actions come out.
 //! [`run`] is the loop around it; [`server`] and [`http`] are what others ask it by.
 
@@ -18,6 +19,7 @@ pub mod ledger;
 mod log;
 mod monitors;
 pub mod pools;
+mod network;
 pub mod protocol;
 pub mod run;
 pub mod server;

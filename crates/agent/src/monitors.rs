@@ -112,7 +112,7 @@ pub fn logged(group: u16, heard: Sender<Heard>) -> Result<JoinHandle<()>> {
 }
 
 /// Waits until there is something to read; false if that can't be waited for any more.
-fn wait(fd: BorrowedFd<'_>) -> bool {
+pub fn wait(fd: BorrowedFd<'_>) -> bool {
     loop {
         let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {

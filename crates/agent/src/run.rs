@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -30,6 +30,7 @@ use tortie_store::resources::Client;
 use crate::config::{Environment, Settings, Severity, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
 use crate::ledger::{Ledger, RuleName};
+use crate::network::{self, Start};
 use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
 use crate::{Result, history, http, log, monitors, server, sys};
 use configured::Configured;
@@ -138,6 +139,8 @@ pub fn run(
     {
         tracing::warn!(%error, group, "Log rules count, but their packets are not written to the log");
     }
+    let network = Start::new(environment, client.clone(), settings.interface_prefixes.clone())?;
+    let network = network::start(network)?;
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
     let socket = server::listen(&settings.socket)?;
     server::serve(socket, Arc::clone(store), settings, heard)?;
@@ -159,6 +162,7 @@ pub fn run(
         check_at: Instant::now() + CHECK_EVERY,
         heap_is_loose: false,
         replaced: None,
+        network,
     };
     let ended = agent.run(&hears, stop);
     drop(std::fs::remove_file(&settings.socket));
@@ -205,6 +209,8 @@ struct Agent<'a> {
     heap_is_loose: bool,
     /// The store is another one than at the start.
     replaced: Option<tortie_store::Error>,
+    /// Keeps the ways to other nodes.
+    network: Sender<network::Told>,
 }
 
 impl Agent<'_> {
@@ -231,6 +237,7 @@ impl Agent<'_> {
             }
             if !self.mended && self.core.is_ready() {
                 self.mended = true;
+                drop(self.network.send(network::Told::InForce));
                 if let Err(error) = pods::mend(self.core.classifier(), &self.client) {
                     tracing::warn!(%error, "the pods of before were not looked at");
                 }
@@ -284,6 +291,10 @@ impl Agent<'_> {
             Heard::Events(events) => {
                 for event in events {
                     self.on_configuration(&event);
+                    if network::concerns(&event) {
+                        // It ends with this loop only.
+                        drop(self.network.send(network::Told::Event(event.clone())));
+                    }
                     self.core.on_input(Input::Event(event));
                 }
             }

@@ -3,7 +3,8 @@
 //! ```text
 //!  Event --[Graph::apply]--> Graph --[Graph::flush]--> dataplane::policy::Update
 //! ```
-//! `store` tells the events, `classify` takes the updates. Pure: no sockets, files, clocks or
+//! `store` tells the events, `classify` takes the updates. Beside it, for the same node and by itself: the routes to the
+//! other nodes' pods ([`network`]). Pure: no sockets, files, clocks or
 //! threads. Not here: what a packet meets (`classify`), and what policy means (`analysis`, which
 //! says the same in another way and is never seen from here).
 
@@ -22,6 +23,7 @@ mod label;
 mod local;
 mod members;
 mod membership;
+pub mod network;
 mod parse;
 mod policy;
 mod postings;

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!  calc --[policy::Update]--> classify --[flat::Step]--> nft
+//!  calc --[network::Network]-----------------> agent --> netlink
 //! ```
 //! [`policy`] speaks of policies, rules and which sets an address belongs to; [`flat`] of
-//! classes, stacks and verdicts, as a driver holds them. Plain values: no algorithm lives here.
+//! classes, stacks and verdicts, as a driver holds them; [`network`] of the ways to other nodes' pods. Plain values: no algorithm lives here.
 
 pub mod flat;
+pub mod network;
 pub mod policy;

@@ -7,11 +7,12 @@
 //!
 //! ```text
 //! command, CNI -> resources -> Datastore -> embedded (SQLite), etcd, kubernetes
-//!                     agent <- sync <- Watch <-'
+//!             agent <- sync, blocks <- Watch <-'
 //! ```
 
 pub mod ahead;
 mod batch;
+pub mod blocks;
 pub mod conformance;
 mod datastore;
 pub mod embedded;

@@ -233,7 +233,8 @@ impl Environment {
         Resolved { settings, told, refused }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// A variable that isn't empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 }

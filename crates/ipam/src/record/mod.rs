@@ -1,10 +1,12 @@
 //! The stored records and their JSON, field for field Calico's. Fields that aren't known are kept.
 
 mod block;
+mod holding;
 mod sequence;
 
 pub(crate) use block::WINDOWS_RESERVED;
 pub use block::{Attribute, Attributes, Block, ReservedEnds, Taken};
+pub use holding::Holding;
 pub use sequence::Sequences;
 
 use std::collections::BTreeMap;

@@ -71,7 +71,7 @@ fn header(index: u32, net: IpNet) -> [u8; IFADDRMSG] {
 }
 
 /// `None` for families other than IP.
-fn parse(payload: &[u8]) -> Result<Option<Address>> {
+pub(super) fn parse(payload: &[u8]) -> Result<Option<Address>> {
     let Some(&[family, prefix_len, flags, scope, a, b, c, d]) = payload.first_chunk::<IFADDRMSG>() else {
         return Err(Error::Malformed {
             what: "interface address".into(),

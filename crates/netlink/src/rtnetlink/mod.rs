@@ -11,7 +11,7 @@ pub mod route;
 
 pub use address::Address;
 pub use link::{Link, LinkChange, LinkRef, Mac, VethEnd, VethPair};
-pub use monitor::{LinkEvent, LinkMonitor};
+pub use monitor::{LinkEvent, LinkMonitor, NetworkEvent, NetworkMonitor};
 pub use neighbour::Neighbour;
 pub use route::{Route, RouteFilter, RouteKind, Scope};
 

@@ -238,7 +238,7 @@ fn put(message: &mut Encoder, route: &Route) {
 }
 
 /// `None` for families other than IP.
-fn parse(payload: &[u8]) -> Result<Option<Route>> {
+pub(super) fn parse(payload: &[u8]) -> Result<Option<Route>> {
     let Some(&[family, prefix_len, _, _, table, protocol, scope, kind, a, b, c, d]) =
         payload.first_chunk::<RTMSG>()
     else {

@@ -1,0 +1,32 @@
+//! The ways from one node to the pods of the others, as the kernel should hold them.
+//!
+//! Made by `calc::network`; next hop: the agent's thread for the network, which compares it with the kernel.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// Everything that leads to pods of other nodes, or keeps packets for this node's own from leaving it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// By destination: blocks of addresses (thousands in a large cluster), and single addresses that a node has of
+    /// another's block (few). The longest prefix counts.
+    pub routes: BTreeMap<IpNet, Hop>,
+    /// Blocks and addresses to which there is no way from here, for the log.
+    pub unreached: usize,
+}
+
+/// Where packets to a destination go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop {
+    /// Nowhere: of this node's own blocks, what no pod has. Pods have longer routes.
+    Blackhole,
+    /// To a node that is on the same subnet as this one.
+    Node {
+        /// Its address.
+        address: IpAddr,
+        /// This node's address there: whatever interface has it leads to the other.
+        own: IpAddr,
+    },
+}
