@@ -14,6 +14,9 @@ pub enum Error {
     /// Links, routes or namespaces.
     #[error("netlink: {0}")]
     Netlink(#[from] tortie_netlink::Error),
+    /// The node's own address from a pool.
+    #[error("addresses: {0}")]
+    Addresses(String),
     /// A setting that can't work.
     #[error("{name} is {found:?}: expected {expected}")]
     Setting {

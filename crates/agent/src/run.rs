@@ -139,7 +139,12 @@ pub fn run(
     {
         tracing::warn!(%error, group, "Log rules count, but their packets are not written to the log");
     }
-    let network = Start::new(environment, client.clone(), settings.interface_prefixes.clone())?;
+    let network = Start::new(
+        environment,
+        client.clone(),
+        settings.interface_prefixes.clone(),
+        settings.network.clone(),
+    )?;
     let network = network::start(network)?;
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
     let socket = server::listen(&settings.socket)?;

@@ -7,14 +7,40 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::policy::Family;
+
 /// Everything that leads to pods of other nodes, or keeps packets for this node's own from leaving it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// By destination: blocks of addresses (thousands in a large cluster), and single addresses that a node has of
     /// another's block (few). The longest prefix counts.
     pub routes: BTreeMap<IpNet, Hop>,
+    /// This node's VXLAN devices, by family.
+    pub tunnels: BTreeMap<Family, Tunnel>,
     /// Blocks and addresses to which there is no way from here, for the log.
     pub unreached: usize,
+}
+
+/// A VXLAN device and all that it can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// This node's address, which wrapped packets leave with.
+    pub own: IpAddr,
+    /// The device's address, from a pool: what the node itself sends through it has it as its source.
+    pub address: IpAddr,
+    /// The device's MAC address.
+    pub mac: [u8; 6],
+    /// The other nodes' devices, by their addresses; one for each node.
+    pub peers: BTreeMap<IpAddr, Peer>,
+}
+
+/// Another node's VXLAN device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// The node's address.
+    pub host: IpAddr,
 }
 
 /// Where packets to a destination go.
@@ -28,5 +54,10 @@ pub enum Hop {
         address: IpAddr,
         /// This node's address there: whatever interface has it leads to the other.
         own: IpAddr,
+    },
+    /// Wrapped in VXLAN, to the device that has this address there.
+    Tunnel {
+        /// One of the [`Tunnel::peers`] of the family.
+        peer: IpAddr,
     },
 }

@@ -53,6 +53,21 @@ pub struct Settings {
     pub metrics: Option<String>,
     /// Whether the table is kept from other processes where the kernel can (`TORTIE_TABLE_OWNER`).
     pub owned: Ownership,
+    /// The network between nodes.
+    pub network: Network,
+}
+
+/// What the ways to other nodes are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The number of the VXLAN network (`vxlanVNI`).
+    pub vxlan_id: u32,
+    /// Its UDP port (`vxlanPort`).
+    pub vxlan_port: u16,
+    /// Bytes of the VXLAN devices, IPv4 and IPv6; 0: what the machine's interfaces leave (`vxlanMTU`, `vxlanMTUV6`).
+    pub vxlan_mtu: [u32; 2],
+    /// Which interfaces are asked for that (`mtuIfacePattern`).
+    pub mtu_interfaces: String,
 }
 
 /// The least severity that is logged. Calico's `Fatal` is `Error` here: nothing is worse.
@@ -216,6 +231,7 @@ impl Environment {
         let owned = read.variable("TORTIE_TABLE_OWNER", "true", reader::FLAG, |text| {
             reader::flag(text).map(|owned| if owned { Ownership::IfAvailable } else { Ownership::Never })
         });
+        let network = network(&mut read);
         let socket = read.variable("TORTIE_SOCKET", SOCKET, "a path", |text| Some(PathBuf::from(text)));
         let settings = Settings {
             node: self.node().into(),
@@ -228,6 +244,7 @@ impl Environment {
             health,
             metrics,
             owned,
+            network,
         };
         let (told, refused) = read.end();
         Resolved { settings, told, refused }
@@ -236,6 +253,29 @@ impl Environment {
     /// A variable that isn't empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+}
+
+fn network(read: &mut Reader<'_>) -> Network {
+    let mut mtu = |field| {
+        read.felix(field, "0", "bytes from 0 to 65535", |text| text.parse::<u16>().ok().map(u32::from))
+    };
+    let vxlan_mtu = [mtu(("vxlanMTU", "FELIX_VXLANMTU")), mtu(("vxlanMTUV6", "FELIX_VXLANMTUV6"))];
+    let vxlan_id =
+        read.felix(("vxlanVNI", "FELIX_VXLANVNI"), "4096", "a number from 0 to 16777215", |text| {
+            text.parse().ok().filter(|id: &u32| *id < 1 << 24)
+        });
+    let mtu_interfaces = read.felix(
+        ("mtuIfacePattern", "FELIX_MTUIFACEPATTERN"),
+        "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)",
+        "a regular expression",
+        |text| regex_lite::Regex::new(text).ok().map(|_| text.to_owned()),
+    );
+    Network {
+        vxlan_id,
+        vxlan_port: read.port(("vxlanPort", "FELIX_VXLANPORT"), "4789"),
+        vxlan_mtu,
+        mtu_interfaces,
     }
 }
 

@@ -168,7 +168,11 @@ fn is_global(address: IpAddr) -> bool {
 pub fn update_node(client: &Client, node: &str, change: impl Fn(&mut Value)) -> Result<()> {
     let id = ResourceKey::cluster(Kind::Node, node);
     for _ in 0..ATTEMPTS {
-        let stored = client.get(&id)?;
+        let stored = match client.get(&id) {
+            // Somebody has deleted it: there is nothing to write it into.
+            Err(tortie_store::Error::Missing { .. }) => return Ok(()),
+            found => found?,
+        };
         let mut object = stored.clone();
         let Some(spec) =
             object.as_object_mut().map(|object| object.entry("spec").or_insert_with(|| json!({})))

@@ -4,35 +4,45 @@
 //! ```text
 //!  Node, IPPool (from the loop) --.                                    .--> address (the Node's object)
 //!  store::blocks -----------------+--> calc::network::Topology --------+
-//!  links, addresses, routes ------'                                    '--> plan --> netlink
+//!  links, addresses, routes ------'                                    |    lease (the VXLAN device's own address)
+//!                                                                      '--> tunnel, plan --> netlink
 //! ```
 //! Nothing is written before all of it is known and policy is in force. The kernel is read before each change, and what
 //! differs is written: what is new, what leads elsewhere, what goes. Every route of ours is known by its protocol, so a
 //! process that remembers nothing goes on where another has ended.
 
 mod address;
+mod lease;
 mod plan;
+mod tunnel;
 
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+use regex_lite::Regex;
 use serde_json::json;
 use tortie_api::event::Event;
 use tortie_api::kind::Kind;
 use tortie_api::resource::Resource;
 use tortie_calc::network::Topology;
+use tortie_dataplane::network::Network;
+use tortie_dataplane::policy::Family;
 use tortie_netlink::Rtnetlink;
 use tortie_netlink::rtnetlink::route::TABLE_MAIN;
-use tortie_netlink::rtnetlink::{NetworkEvent, NetworkMonitor, RouteFilter};
+use tortie_netlink::rtnetlink::{NetworkEvent, NetworkMonitor, RouteFilter, Vxlan};
 use tortie_store::blocks::{BlockEvent, Blocks};
 use tortie_store::resources::Client;
 
 use crate::Result;
-use crate::config::Environment;
+use crate::config::{Environment, Network as Settings};
 use crate::monitors::{spawn, wait};
-use plan::{PROTOCOL, Plan, Seen, plan};
+use lease::Lease;
+use plan::{PROTOCOL, Plan, Seen, device, interface_of, plan};
+use tunnel::{Device, Shape, Steps};
 
 /// How often the kernel is looked at although nothing has happened (Calico's `RouteRefreshInterval`).
 const REFRESH: Duration = Duration::from_secs(90);
@@ -42,6 +52,8 @@ const SHORTEST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// How long the thread for blocks waits before it looks whether anybody listens.
 const STORE_WAIT: Duration = Duration::from_secs(60);
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// What the thread hears.
 #[derive(Debug)]
@@ -75,6 +87,9 @@ pub struct Start {
     pub workloads: Vec<String>,
     /// What is said of the node's addresses: IPv4, IPv6.
     addresses: [address::Wanted; 2],
+    settings: Settings,
+    /// Interfaces that say how large packets may be.
+    mtu_interfaces: Regex,
 }
 
 impl Start {
@@ -82,14 +97,20 @@ impl Start {
     ///
     /// # Errors
     /// [`crate::Error::Setting`].
-    pub fn new(environment: &Environment, client: Client, workloads: Vec<String>) -> Result<Self> {
+    pub fn new(
+        environment: &Environment,
+        client: Client,
+        workloads: Vec<String>,
+        settings: Settings,
+    ) -> Result<Self> {
         let wanted =
             |v4, value, method| address::Wanted::parse(v4, environment.get(value), environment.get(method));
         let addresses = [
             wanted(true, "IP", "IP_AUTODETECTION_METHOD")?,
             wanted(false, "IP6", "IP6_AUTODETECTION_METHOD")?,
         ];
-        Ok(Self { client, node: environment.node().into(), workloads, addresses })
+        let mtu_interfaces = Regex::new(&settings.mtu_interfaces).expect("it was tried when it was read");
+        Ok(Self { client, node: environment.node().into(), workloads, addresses, settings, mtu_interfaces })
     }
 }
 
@@ -113,6 +134,7 @@ pub fn start(start: Start) -> Result<Sender<Told>> {
         due: Instant::now(),
         rest: SHORTEST_REST,
         last: Said::default(),
+        leased: [None, None],
     };
     spawn("network", move || keeper.run(&hears))?;
     Ok(told)
@@ -187,6 +209,8 @@ struct Keeper {
     due: Instant,
     rest: Duration,
     last: Said,
+    /// For each family what the VXLAN device's address was last looked at for: the stored one, and the pools.
+    leased: [Option<(Option<IpAddr>, Vec<IpNet>)>; 2],
 }
 
 impl Keeper {
@@ -237,25 +261,27 @@ impl Keeper {
         }
     }
 
+    /// The network is kept even if there is no address for a VXLAN device.
     fn keep(&mut self) -> Result<()> {
+        let mut kept = Ok(());
         if self.in_sync && self.moved {
-            self.keep_addresses()?;
-            self.moved = false;
+            kept = self.keep_addresses().and_then(|()| self.keep_leases());
+            self.moved = kept.is_err();
         }
         if self.in_sync && self.blocks_known && self.in_force && self.dirty {
-            self.keep_routes()?;
+            self.keep_network()?;
             self.dirty = false;
         }
-        Ok(())
+        kept
     }
 
     /// Writes the node's addresses into its object, where they are other ones. The routes follow when the store says so.
     fn keep_addresses(&mut self) -> Result<()> {
         let (links, addresses) = (self.netlink.links()?, self.netlink.addresses()?);
-        let stored = self.topology.own();
-        let fields = ["ipv4Address", "ipv6Address"];
-        for (family, (wanted, field)) in self.start.addresses.iter().zip(fields).enumerate() {
-            let Some(next) = wanted.next(family == 0, stored[family], &links, &addresses) else { continue };
+        let families = [(Family::V4, "ipv4Address"), (Family::V6, "ipv6Address")];
+        for (wanted, (family, field)) in self.start.addresses.iter().zip(families) {
+            let stored = self.topology.own(family);
+            let Some(next) = wanted.next(family == Family::V4, stored, &links, &addresses) else { continue };
             tracing::info!(address = %next, "this node's address");
             address::update_node(&self.start.client, &self.start.node, |spec| {
                 if let Some(spec) = spec.as_object_mut() {
@@ -266,14 +292,96 @@ impl Keeper {
         Ok(())
     }
 
-    fn keep_routes(&mut self) -> Result<()> {
+    /// Sees to it that the VXLAN devices have addresses from their pools, and that the Node object names them.
+    fn keep_leases(&mut self) -> Result<()> {
+        for (place, family) in FAMILIES.into_iter().enumerate() {
+            let (stored, pools) = (self.topology.own_tunnel(family), self.topology.tunnel_pools(family));
+            let asked = Some((stored, pools));
+            if self.leased[place] == asked {
+                continue;
+            }
+            if let Some((stored, pools)) = &asked
+                && (stored.is_some() || !pools.is_empty())
+            {
+                let lease = Lease { client: &self.start.client, node: &self.start.node, family };
+                let next = lease.keep(*stored, pools)?;
+                if next != *stored {
+                    tracing::info!(address = ?next, "the VXLAN device's own address");
+                    address::update_node(&self.start.client, &self.start.node, |spec| {
+                        if let Some(spec) = spec.as_object_mut() {
+                            match next {
+                                Some(next) => {
+                                    drop(spec.insert(lease.field().to_owned(), next.to_string().into()))
+                                }
+                                None => drop(spec.remove(lease.field())),
+                            }
+                        }
+                    })?;
+                }
+            }
+            self.leased[place] = asked;
+        }
+        Ok(())
+    }
+
+    /// Tunnels first: routes lead through them.
+    fn keep_network(&mut self) -> Result<()> {
         let network = self.topology.network();
+        let mut tunnels = Vec::new();
+        for family in FAMILIES {
+            let (name, wanted) = (device(family), network.tunnels.get(&family));
+            let shape = wanted.map(|wanted| self.shape(family, wanted.own)).transpose()?.flatten();
+            if wanted.is_some() && shape.is_none() {
+                // Without an interface it can't be made; one that is there waits with the routes.
+                continue;
+            }
+            let wanted = wanted.zip(shape);
+            let steps = Steps::plan(wanted, Device::read(&mut self.netlink, name)?.as_ref());
+            if !steps.is_done() {
+                tracing::info!(device = name, peers = wanted.map(|(tunnel, _)| tunnel.peers.len()), "VXLAN");
+                steps.grow(&mut self.netlink, name, wanted)?;
+            }
+            tunnels.push((name, steps));
+        }
+        self.keep_routes(&network)?;
+        for (name, steps) in tunnels {
+            steps.shrink(&mut self.netlink, name)?;
+        }
+        Ok(())
+    }
+
+    /// What a VXLAN device should be; `None` as long as no interface has the node's address.
+    fn shape(&mut self, family: Family, own: IpAddr) -> Result<Option<Shape>> {
+        let seen =
+            Seen { links: self.netlink.links()?, addresses: self.netlink.addresses()?, routes: Vec::new() };
+        let Some(parent) = interface_of(own, &seen) else { return Ok(None) };
+        let settings = &self.start.settings;
+        let (told, header) = match family {
+            Family::V4 => (settings.vxlan_mtu[0], 50),
+            Family::V6 => (settings.vxlan_mtu[1], 70),
+        };
+        let asked =
+            seen.links.iter().filter(|link| self.start.mtu_interfaces.is_match(&link.name) && link.up);
+        let smallest = asked.map(|link| link.mtu).min();
+        let of_parent = seen.links.iter().find(|link| link.index == parent).map(|link| link.mtu);
+        let left = smallest.or(of_parent).unwrap_or_default().saturating_sub(header);
+        let vxlan = Vxlan {
+            id: settings.vxlan_id,
+            port: settings.vxlan_port,
+            local: Some(own),
+            parent: Some(parent),
+            learning: false,
+        };
+        Ok(Some(Shape { vxlan, mtu: if told > 0 { told } else { left } }))
+    }
+
+    fn keep_routes(&mut self, network: &Network) -> Result<()> {
         let seen = Seen {
             links: self.netlink.links()?,
             addresses: self.netlink.addresses()?,
             routes: self.netlink.routes(RouteFilter { table: Some(TABLE_MAIN), ..RouteFilter::default() })?,
         };
-        let plan = plan(&network, &seen);
+        let plan = plan(network, &seen);
         self.say(&plan, network.unreached);
         if plan.is_done() {
             return Ok(());
@@ -325,7 +433,7 @@ impl Keeper {
             tracing::warn!(
                 count = unreached,
                 "blocks of other nodes are out of reach: not on this node's subnet, \
-                 or their pool wants an encapsulation that isn't there yet"
+                 or or their pool wants IPIP"
             );
         }
         self.last = said;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use tortie_dataplane::network::{Hop, Network};
+use tortie_dataplane::policy::Family;
 use tortie_netlink::rtnetlink::route::TABLE_MAIN;
 use tortie_netlink::rtnetlink::{Address, Link, Route, RouteKind, Scope};
 
@@ -91,12 +92,25 @@ fn route(destination: IpNet, hop: Hop, seen: &Seen) -> Option<Route> {
             ..Route::direct(destination, 0)
         },
         Hop::Node { address, own } => Route::via(destination, address, interface_of(own, seen)?),
+        Hop::Tunnel { peer } => {
+            let device = device(Family::of(&peer));
+            let link = seen.links.iter().find(|link| link.name == device && link.up)?;
+            Route { onlink: true, ..Route::via(destination, peer, link.index) }
+        }
     };
     Some(Route { protocol: PROTOCOL, ..route })
 }
 
+/// The VXLAN device of a family, as Calico names it.
+pub fn device(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "vxlan.calico",
+        Family::V6 => "vxlan-v6.calico",
+    }
+}
+
 /// The interface that has an address, if packets can go out there.
-fn interface_of(own: IpAddr, seen: &Seen) -> Option<u32> {
+pub fn interface_of(own: IpAddr, seen: &Seen) -> Option<u32> {
     let index = seen.addresses.iter().find(|address| address.net.addr() == own)?.index;
     seen.links.iter().any(|link| link.index == index && link.up).then_some(index)
 }
@@ -153,7 +167,7 @@ mod tests {
 
     fn mk_network(routes: &[(&str, Hop)]) -> Network {
         let routes = routes.iter().map(|(destination, hop)| (destination.parse().unwrap(), *hop));
-        Network { routes: routes.collect(), unreached: 0 }
+        Network { routes: routes.collect(), ..Network::default() }
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //!  blocks (ipam::record::Holding) ----'
 //! ```
 //! A block is where its host is; an address that another host has borrowed is where that is. A pool says how its packets
-//! travel: as they are, if both nodes are on one subnet, or not at all (an encapsulation that isn't there yet). Worked
-//! out anew as a whole, which thousands of blocks take a millisecond for: it changes with blocks and nodes, not with pods.
+//! travel: as they are, if both nodes are on one subnet; in VXLAN; or not at all (IPIP isn't there yet). Worked out anew as a whole, which thousands of blocks take a millisecond for: it changes with blocks and nodes, not with pods.
 
+mod host;
 #[cfg(test)]
 mod tests;
 
@@ -18,13 +18,15 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
-use tortie_api::endpoint::Node;
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::pool::IpPool;
 use tortie_api::resource::Resource;
-use tortie_dataplane::network::{Hop, Network};
+use tortie_dataplane::network::{Hop, Network, Peer, Tunnel};
+use tortie_dataplane::policy::Family;
 use tortie_ipam::record::Holding;
+
+use host::Host;
 
 /// What is known of nodes, pools and blocks.
 #[derive(Debug)]
@@ -36,28 +38,26 @@ pub struct Topology {
     blocks: FxHashMap<IpNet, Holding>,
 }
 
-/// What is known of a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Host {
-    /// Its addresses with their subnets.
-    v4: Option<IpNet>,
-    v6: Option<IpNet>,
-}
-
 /// What a pool says of the way to its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pool {
     cidr: IpNet,
     way: Way,
+    /// Whether addresses are given from it.
+    enabled: bool,
 }
 
 /// How packets to a pool's addresses travel between nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// As they are, to nodes on the same subnet; elsewhere there would have to be BGP, or an encapsulation.
+    /// As they are, to nodes on the same subnet; elsewhere there would have to be BGP.
     Direct,
-    /// In an encapsulation, even to neighbours.
-    Wrapped,
+    /// As they are to nodes on the same subnet, else in VXLAN.
+    CrossSubnet,
+    /// In VXLAN, even to neighbours.
+    Vxlan,
+    /// In IPIP, even to neighbours.
+    Ipip,
 }
 
 impl Topology {
@@ -104,14 +104,27 @@ impl Topology {
         self.blocks.remove(cidr).is_some()
     }
 
-    /// This node's own addresses with their subnets: IPv4, IPv6.
-    pub fn own(&self) -> [Option<IpNet>; 2] {
-        self.nodes.get(&self.node).map_or([None; 2], |host| [host.v4, host.v6])
+    /// This node's own address with its subnet.
+    pub fn own(&self, family: Family) -> Option<IpNet> {
+        self.nodes.get(&self.node)?.address(family)
+    }
+
+    /// The address of this node's VXLAN device, as it is stored.
+    pub fn own_tunnel(&self, family: Family) -> Option<IpAddr> {
+        self.nodes.get(&self.node)?.tunnel(family)
+    }
+
+    /// The pools that the address of this node's VXLAN device may be from, unless they select other nodes; empty if it needs
+    /// none. In order.
+    pub fn tunnel_pools(&self, family: Family) -> Vec<IpNet> {
+        let wrapped = |pool: &&Pool| matches!(pool.way, Way::Vxlan | Way::CrossSubnet) && pool.enabled;
+        let of_family = |pool: &&Pool| Family::of_net(&pool.cidr) == family;
+        self.pools.values().filter(wrapped).filter(of_family).map(|pool| pool.cidr).collect()
     }
 
     /// What follows from all of it.
     pub fn network(&self) -> Network {
-        let mut network = Network::default();
+        let mut network = Network { tunnels: self.tunnels(), ..Network::default() };
         for block in self.blocks.values() {
             let Some(pool) = self.pools.values().find(|pool| pool.cidr.contains(&block.cidr)) else {
                 continue;
@@ -139,25 +152,41 @@ impl Topology {
     }
 
     fn hop(&self, destination: IpNet, host: &Arc<str>, way: Way) -> Option<Hop> {
+        let family = Family::of_net(&destination);
         let (own, there) = (self.nodes.get(&self.node)?, self.nodes.get(host)?);
-        let (own, address) = match destination {
-            IpNet::V4(_) => (own.v4?, there.v4?.addr()),
-            IpNet::V6(_) => (own.v6?, there.v6?.addr()),
-        };
+        let (own, address) = (own.address(family)?, there.address(family)?.addr());
         let neighbours = own.contains(&address) && own.addr() != address;
+        let direct = neighbours.then_some(Hop::Node { address, own: own.addr() });
+        let tunnel = || {
+            self.own_tunnel(family)?;
+            there.tunnel(family).map(|peer| Hop::Tunnel { peer })
+        };
         match way {
-            Way::Direct => neighbours.then_some(Hop::Node { address, own: own.addr() }),
-            Way::Wrapped => None,
+            Way::Direct => direct,
+            Way::CrossSubnet => direct.or_else(tunnel),
+            Way::Vxlan => tunnel(),
+            Way::Ipip => None,
         }
     }
-}
 
-impl Host {
-    fn of(node: &Node) -> Self {
-        let bgp = node.spec.bgp.as_ref();
-        let v4 = bgp.and_then(|bgp| net(&bgp.ipv4_address)).filter(|net| net.addr().is_ipv4());
-        let v6 = bgp.and_then(|bgp| net(&bgp.ipv6_address)).filter(|net| net.addr().is_ipv6());
-        Self { v4, v6 }
+    /// The devices stand as long as this node has addresses for them.
+    fn tunnels(&self) -> BTreeMap<Family, Tunnel> {
+        let tunnel = |family| {
+            let own = self.nodes.get(&self.node)?;
+            let others = self.nodes.iter().filter(|(name, _)| **name != self.node);
+            let peers = others.filter_map(|(_, there)| {
+                let peer = Peer { mac: there.mac(family), host: there.address(family)?.addr() };
+                Some((there.tunnel(family)?, peer))
+            });
+            let tunnel = Tunnel {
+                own: own.address(family)?.addr(),
+                address: own.tunnel(family)?,
+                mac: own.mac(family),
+                peers: peers.collect(),
+            };
+            Some((family, tunnel))
+        };
+        [Family::V4, Family::V6].into_iter().filter_map(tunnel).collect()
     }
 }
 
@@ -165,14 +194,11 @@ impl Pool {
     /// `None` for one without a CIDR that can be read.
     fn of(pool: &IpPool) -> Option<Self> {
         let way = match (&*pool.spec.vxlan_mode, &*pool.spec.ipip_mode) {
-            ("Always", _) | (_, "Always") => Way::Wrapped,
+            ("Always", _) => Way::Vxlan,
+            ("CrossSubnet", _) => Way::CrossSubnet,
+            (_, "Always") => Way::Ipip,
             _ => Way::Direct,
         };
-        Some(Self { cidr: pool.spec.cidr.parse().ok()?, way })
+        Some(Self { cidr: pool.spec.cidr.parse().ok()?, way, enabled: !pool.spec.disabled })
     }
-}
-
-/// An address with its prefix length; one without is alone on its subnet.
-fn net(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }

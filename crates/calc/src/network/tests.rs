@@ -51,6 +51,7 @@ fn told(topology: &Topology) -> Vec<String> {
     let line = |(destination, hop): (&IpNet, &Hop)| match hop {
         Hop::Blackhole => format!("{destination} blackhole"),
         Hop::Node { address, own } => format!("{destination} via {address} from {own}"),
+        Hop::Tunnel { peer } => format!("{destination} in vxlan to {peer}"),
     };
     let routes = network.routes.iter().map(line);
     routes.chain((network.unreached > 0).then(|| format!("unreached {}", network.unreached))).collect()
@@ -131,5 +132,70 @@ fn routes_follow_nodes_pools_and_blocks() {
     assert_eq!(told(&topology), [""; 0]);
     // The address as some write it: without a subnet it has no neighbours.
     assert!(topology.on_event(&node("a", "192.168.77.11", "")));
-    assert_eq!(topology.own(), [Some("192.168.77.11/32".parse().expect("one")), None]);
+    assert_eq!(topology.own(Family::V4), Some("192.168.77.11/32".parse().expect("one")));
+    assert_eq!(topology.own(Family::V6), None);
+}
+
+#[test]
+fn vxlan_leads_to_all_or_to_those_that_are_no_neighbours_as_the_pool_says() {
+    let mut topology = mk_topology(vec![
+        block("10.70.0.0/26", Some("a"), &[]),
+        block("10.70.0.64/26", Some("b"), &[("10.70.0.70", "far")]),
+        block("10.71.0.64/26", Some("b"), &[]),
+        block("10.71.0.128/26", Some("far"), &[]),
+        block("fd70::40/122", Some("b"), &[]),
+    ]);
+    topology.on_event(&pool("always", "10.70.0.0/16", "Always", "Never"));
+    topology.on_event(&pool("sometimes", "10.71.0.0/16", "CrossSubnet", "Never"));
+    topology.on_event(&pool("always6", "fd70::/64", "Always", "Never"));
+    let net = |text: &str| text.parse::<IpNet>().expect("one");
+    assert_eq!(topology.tunnel_pools(Family::V4), [net("10.70.0.0/16"), net("10.71.0.0/16")]);
+    assert_eq!(topology.tunnel_pools(Family::V6), [net("fd70::/64")]);
+    // No node has a device's address yet.
+    assert_eq!(
+        told(&topology),
+        ["10.70.0.0/26 blackhole", "10.71.0.64/26 via 192.168.77.12 from 192.168.77.11", "unreached 4"]
+    );
+    assert!(topology.network().tunnels.is_empty());
+    for (name, address, v4, v6) in [
+        ("a", 11, "10.70.0.1", "fd70::1"),
+        ("b", 12, "10.70.0.65", "fd70::41"),
+        ("far", 112, "10.71.0.129", ""),
+    ] {
+        topology.on_event(&event(
+            Kind::Node,
+            name,
+            json!({
+                "bgp": {"ipv4Address": format!("192.168.77.{address}/27"), "ipv6Address": format!("fd77::{address}/64")},
+                "ipv4VXLANTunnelAddr": v4, "ipv6VXLANTunnelAddr": v6,
+                "vxlanTunnelMACAddr": if name == "far" { "66:00:00:00:00:01" } else { "" },
+            }),
+        ));
+    }
+    assert_eq!(
+        told(&topology),
+        [
+            "10.70.0.0/26 blackhole",
+            "10.70.0.64/26 in vxlan to 10.70.0.65",
+            "10.70.0.70/32 in vxlan to 10.71.0.129",
+            "10.71.0.64/26 via 192.168.77.12 from 192.168.77.11",
+            "10.71.0.128/26 in vxlan to 10.71.0.129",
+            "fd70::40/122 in vxlan to fd70::41",
+        ]
+    );
+    let tunnels = topology.network().tunnels;
+    let (v4, v6) = (&tunnels[&Family::V4], &tunnels[&Family::V6]);
+    assert_eq!((v4.own.to_string(), v4.address.to_string()), ("192.168.77.11".into(), "10.70.0.1".into()));
+    let peers: Vec<String> =
+        v4.peers.iter().map(|(address, peer)| format!("{address} {:02x?} {}", peer.mac, peer.host)).collect();
+    // printf b | sha1sum
+    assert_eq!(
+        peers,
+        [
+            "10.70.0.65 [66, e9, d7, 1f, 5e, e7] 192.168.77.12",
+            "10.71.0.129 [66, 00, 00, 00, 00, 01] 192.168.77.112",
+        ]
+    );
+    assert_eq!(v6.peers.len(), 1);
+    assert_ne!(v6.mac, v4.mac, "the two devices of a node are two");
 }

@@ -156,9 +156,7 @@ impl Rtnetlink {
     /// The link, or `None` when there is none.
     pub fn link(&mut self, link: LinkRef<'_>) -> Result<Option<Link>> {
         let found = self.socket.get(libc::RTM_GETLINK, 0, &format!("read {link}"), |message| {
-            message.fixed(&header(link, 0, 0));
-            message.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-            put_reference(message, link);
+            put_question(message, link);
         });
         match found {
             Ok(replies) => replies.iter().next().map(|(_, payload)| parse(payload)).transpose(),
@@ -333,6 +331,20 @@ fn put_reference(message: &mut Encoder, link: LinkRef<'_>) {
     if let LinkRef::Name(name) = link {
         message.put_text(IFLA_IFNAME, name);
     }
+}
+
+/// Asks for one link.
+pub(super) fn put_question(message: &mut Encoder, link: LinkRef<'_>) {
+    message.fixed(&header(link, 0, 0));
+    message.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    put_reference(message, link);
+}
+
+/// What every link that is made has.
+pub(super) fn put_identity(message: &mut Encoder, name: &str, mac: Mac, mtu: u32) {
+    message.put_text(IFLA_IFNAME, name);
+    message.put(IFLA_ADDRESS, &mac.0);
+    message.put_u32(IFLA_MTU, mtu);
 }
 
 fn put_namespace(message: &mut Encoder, namespace: BorrowedFd<'_>) {

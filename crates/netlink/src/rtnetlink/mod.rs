@@ -8,12 +8,14 @@ pub mod link;
 pub mod monitor;
 pub mod neighbour;
 pub mod route;
+pub mod vxlan;
 
 pub use address::Address;
 pub use link::{Link, LinkChange, LinkRef, Mac, VethEnd, VethPair};
 pub use monitor::{LinkEvent, LinkMonitor, NetworkEvent, NetworkMonitor};
 pub use neighbour::Neighbour;
 pub use route::{Route, RouteFilter, RouteKind, Scope};
+pub use vxlan::{Forwarding, Vxlan};
 
 use crate::{Namespace, Protocol, Result, Socket};
 use std::net::IpAddr;

@@ -5,3 +5,4 @@
 mod cluster;
 mod stream;
 mod subnet;
+mod tunnel;

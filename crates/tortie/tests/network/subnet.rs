@@ -117,6 +117,7 @@ fn a_killed_agent_loses_no_packet_and_comes_back_to_the_routes_as_they_should_be
     cluster.pod(2, "log", false);
     cluster.until("all are known to all", || (0..3).all(|node| cluster.led(node).len() == 2));
     let stream = Stream::start(cluster.inside(web), cluster.inside(db), db_at[0]);
+    stream.go_on_for(50);
     for node in [0, 1] {
         cluster.kill(node);
     }

@@ -1,0 +1,140 @@
+//! Pools in VXLAN: always, and to nodes of other subnets.
+
+use std::net::IpAddr;
+
+use tortie_netlink::Rtnetlink;
+use tortie_netlink::rtnetlink::{LinkRef, Route};
+
+use crate::cluster::{Cluster, OURS, connects, listen, seen_from};
+use crate::stream::Stream;
+
+const DEVICE: &str = "vxlan.calico";
+const DEVICE6: &str = "vxlan-v6.calico";
+
+fn pools(mode: &str) -> String {
+    let pool = |name: &str, cidr: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {{name: {name}}}\n\
+             spec: {{cidr: '{cidr}', vxlanMode: {mode}}}\n---\n"
+        )
+    };
+    pool("four", "10.65.0.0/16") + &pool("six", "fd65::/64")
+}
+
+fn netlink(cluster: &Cluster, node: usize) -> Rtnetlink {
+    Rtnetlink::open_in(cluster.lab.hosts()[node].namespace()).unwrap()
+}
+
+/// How many of our routes a node has over a device.
+fn over(cluster: &Cluster, node: usize, device: &str) -> Vec<Route> {
+    let Some(link) = netlink(cluster, node).link(LinkRef::Name(device)).unwrap() else { return Vec::new() };
+    let routes = cluster.routes(node).into_iter();
+    routes.filter(|route| route.protocol == OURS && route.interface == Some(link.index)).collect()
+}
+
+#[test]
+fn pods_reach_each_other_in_vxlan_over_both_families_and_the_node_by_its_device() {
+    let mut cluster = Cluster::new(2, &pools("Always"));
+    cluster.variables.fill(vec![("IP6", "autodetect".to_owned())]);
+    (0..2).for_each(|node| cluster.start(node));
+    let (web, web_at) = cluster.pod(0, "web", true);
+    let (db, db_at) = cluster.pod(1, "db", true);
+    for (node, device) in [(0, DEVICE), (0, DEVICE6), (1, DEVICE), (1, DEVICE6)] {
+        cluster.until(&format!("node{node} leads over {device}"), || over(&cluster, node, device).len() == 1);
+    }
+    let listeners = listen(cluster.inside(db), &db_at, 5432);
+    for listener in &listeners {
+        let family = listener.local_addr().unwrap().is_ipv4();
+        let own = web_at.iter().find(|address| address.is_ipv4() == family).unwrap();
+        assert_eq!(seen_from(listener, cluster.inside(web)), *own);
+    }
+    // As Calico: name, MAC address of the node's name, MTU, and what the node sends has the device's address.
+    let (link, vxlan) = netlink(&cluster, 0).vxlan(DEVICE).unwrap().unwrap();
+    let vxlan = vxlan.unwrap();
+    // printf node0 | sha1sum
+    assert_eq!((link.mac.unwrap().to_string(), link.mtu), ("66:50:0d:81:aa:fe".to_owned(), 1450));
+    assert_eq!((vxlan.id, vxlan.port, vxlan.learning), (4096, 4789, false));
+    assert_eq!(netlink(&cluster, 0).link(LinkRef::Name(DEVICE6)).unwrap().unwrap().mtu, 1430);
+    let spec = cluster.get(&["node", "node0"])["spec"].clone();
+    let own: IpAddr = spec["ipv4VXLANTunnelAddr"].as_str().unwrap().parse().unwrap();
+    let db4 = listeners.iter().find(|listener| listener.local_addr().unwrap().is_ipv4()).unwrap();
+    assert_eq!(seen_from(db4, cluster.lab.hosts()[0].namespace()), own);
+    let shown = cluster.run(&["ipam", "show", &format!("--ip={own}")]);
+    assert!(shown.contains("vxlan-tunnel-addr-node0") && shown.contains("vxlanTunnelAddress"), "{shown}");
+
+    // Pools that need no device any more, and the way without it.
+    cluster.apply(&pools("Never"));
+    for node in [0, 1] {
+        cluster.until("the devices are gone", || {
+            let mut netlink = netlink(&cluster, node);
+            [DEVICE, DEVICE6].iter().all(|name| netlink.link(LinkRef::Name(name)).unwrap().is_none())
+        });
+    }
+    for address in &db_at {
+        assert!(connects(cluster.inside(web), *address, 5432), "{address} by plain routes");
+    }
+    cluster.until("the addresses are given back", || {
+        let spec = cluster.get(&["node", "node0"])["spec"].clone();
+        spec.get("ipv4VXLANTunnelAddr").is_none() && spec.get("ipv6VXLANTunnelAddr").is_none()
+    });
+    let shown = cluster.run(&["ipam", "show", &format!("--ip={own}")]);
+    assert!(shown.contains("is not assigned"), "{shown}");
+}
+
+#[test]
+fn across_subnets_there_is_vxlan_and_on_one_there_is_not() {
+    let mut cluster = Cluster::new(3, &pools("CrossSubnet"));
+    // .11 and .13 are on one subnet, .12 is on another, as they are told.
+    for (node, address) in ["192.168.77.11/24", "192.168.77.12/32", "192.168.77.13/24"].iter().enumerate() {
+        cluster.variables[node] = vec![("IP", (*address).to_owned())];
+    }
+    (0..3).for_each(|node| cluster.start(node));
+    let at: Vec<_> = (0..3).map(|node| cluster.pod(node, &format!("pod{node}"), false)).collect();
+    cluster.until("the second node leads to both in VXLAN", || over(&cluster, 1, DEVICE).len() == 2);
+    for node in [0, 2] {
+        cluster.until("the others lead to each other without", || cluster.led(node).len() == 2);
+    }
+    let _listeners: Vec<_> = at.iter().map(|(pod, at)| listen(cluster.inside(*pod), at, 80)).collect();
+    for (from, _) in &at {
+        for (_, to) in &at {
+            cluster.until("every pod reaches every pod", || connects(cluster.inside(*from), to[0], 80));
+        }
+    }
+}
+
+#[test]
+fn in_vxlan_too_a_killed_agent_loses_no_packet_and_comes_back_to_what_has_changed() {
+    let mut cluster = Cluster::started(3, &pools("Always"));
+    let (web, web_at) = cluster.pod(0, "web", false);
+    let (db, db_at) = cluster.pod(1, "db", false);
+    cluster.pod(2, "log", false);
+    for node in 0..3 {
+        cluster.until("all are known to all", || over(&cluster, node, DEVICE).len() == 2);
+    }
+    let stream = Stream::start(cluster.inside(web), cluster.inside(db), db_at[0]);
+    stream.go_on_for(50);
+    let device = |node: usize| netlink(&cluster, node).index_of(DEVICE).unwrap();
+    let before = [device(0), device(1)];
+    for node in [0, 1] {
+        cluster.kill(node);
+    }
+    cluster.run(&["delete", "node", "node2"]);
+    for node in [0, 1] {
+        cluster.start(node);
+        cluster.until("what went meanwhile is gone", || {
+            let mut netlink = netlink(&cluster, node);
+            over(&cluster, node, DEVICE).len() == 1 && netlink.forwarding(before[node]).unwrap().len() == 1
+        });
+    }
+    let device = |node: usize| netlink(&cluster, node).index_of(DEVICE).unwrap();
+    assert_eq!([device(0), device(1)], before, "the devices are the same ones");
+    stream.go_on_for(50);
+    let (sent, came, from) = stream.stop();
+    assert_eq!((came, from), (sent, vec![web_at[0]]), "every datagram came, from the pod itself");
+
+    // A device that somebody deletes comes back, with all that leads through it.
+    netlink(&cluster, 0).delete_link(LinkRef::Name(DEVICE)).unwrap();
+    cluster.until("it is back", || over(&cluster, 0, DEVICE).len() == 1);
+    let _listeners = listen(cluster.inside(db), &db_at, 80);
+    assert!(connects(cluster.inside(web), db_at[0], 80));
+}
