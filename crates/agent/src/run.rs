@@ -20,6 +20,7 @@ use serde_json::json;
 use tortie_api::event::Event;
 use tortie_api::kind::Kind;
 use tortie_api::policy::Direction;
+use tortie_calc::network::Pools;
 use tortie_classify::lookup::{self, Detail};
 use tortie_dataplane::flat::{Op, Outcome as Verdicts, PathId, Step, Tables};
 use tortie_netlink::{nflog, sysctl};
@@ -168,6 +169,7 @@ pub fn run(
         heap_is_loose: false,
         replaced: None,
         network,
+        pools: Pools::default(),
     };
     let ended = agent.run(&hears, stop);
     drop(std::fs::remove_file(&settings.socket));
@@ -216,6 +218,8 @@ struct Agent<'a> {
     replaced: Option<tortie_store::Error>,
     /// Keeps the ways to other nodes.
     network: Sender<network::Told>,
+    /// Those whose connections leave with the node's address.
+    pools: Pools,
 }
 
 impl Agent<'_> {
@@ -296,6 +300,12 @@ impl Agent<'_> {
             Heard::Events(events) => {
                 for event in events {
                     self.on_configuration(&event);
+                    if self.pools.on_event(&event)
+                        && let Err(error) = self.driver.set_outgoing(self.pools.outgoing())
+                    {
+                        tracing::error!(%error, "the kernel refused; trying again from the start");
+                        self.core.on_input(Input::Drift);
+                    }
                     if network::concerns(&event) {
                         // It ends with this loop only.
                         drop(self.network.send(network::Told::Event(event.clone())));

@@ -61,3 +61,12 @@ pub enum Hop {
         peer: IpAddr,
     },
 }
+
+/// Pools whose connections to what is in no pool leave with the node's address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where such connections come from: pools with `natOutgoing`, in order.
+    pub from: Vec<IpNet>,
+    /// Where they keep their address: all pools, in order.
+    pub inside: Vec<IpNet>,
+}

@@ -120,6 +120,8 @@ pub enum Expression {
     Log { group: u16, prefix: String, snap_length: u32 },
     /// Logs to the kernel's log at level info.
     KernelLog { prefix: String },
+    /// Gives the connection this host's address, and a source port that is drawn.
+    Masquerade,
     /// An expression that this driver never writes.
     Unknown(String),
 }
@@ -145,6 +147,7 @@ impl Expression {
             Expression::Immediate { .. } | Expression::Verdict(_) => "immediate",
             Expression::CounterByMap { .. } | Expression::CounterByName(_) => "objref",
             Expression::Log { .. } | Expression::KernelLog { .. } => "log",
+            Expression::Masquerade => "masq",
             Expression::Unknown(name) => name,
         }
     }
@@ -225,6 +228,7 @@ impl Expression {
                 encoder.put_text(NFTA_LOG_PREFIX, prefix);
                 encoder.put_be32(NFTA_LOG_LEVEL, LOG_LEVEL_INFO);
             }
+            Expression::Masquerade => encoder.put_be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY),
             Expression::Unknown(_) => {}
         }
     }
@@ -364,6 +368,8 @@ impl<'a> Fields<'a> {
                 None => None,
             },
             "log" => self.log(),
+            "masq" => (self.number(NFTA_MASQ_FLAGS)? == NF_NAT_RANGE_PROTO_RANDOM_FULLY)
+                .then_some(Expression::Masquerade),
             _ => None,
         }
     }

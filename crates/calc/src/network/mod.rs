@@ -9,6 +9,7 @@
 //! travel: as they are, if both nodes are on one subnet; in VXLAN; or not at all (IPIP isn't there yet). Worked out anew as a whole, which thousands of blocks take a millisecond for: it changes with blocks and nodes, not with pods.
 
 mod host;
+mod outgoing;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use tortie_dataplane::policy::Family;
 use tortie_ipam::record::Holding;
 
 use host::Host;
+pub use outgoing::Pools;
 
 /// What is known of nodes, pools and blocks.
 #[derive(Debug)]

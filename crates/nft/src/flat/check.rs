@@ -8,6 +8,7 @@ use super::chains::{self, COUNTERS, Filled, Lead};
 use super::driver::{Current, Flat};
 use super::keys::{self, Placed, path_name};
 use super::layout::{Generation, Map, Shape};
+use super::outgoing;
 use super::whole::Whole;
 use super::{settings::TABLE_COMMENT_PREFIX, stack};
 use crate::Result;
@@ -321,6 +322,7 @@ impl Flat {
     fn fixed_chains(&self, current: &Current) -> Vec<Filled> {
         let generation = current.generation;
         let mut expected = chains::base(&self.settings, Lead::To(generation));
+        expected.extend(outgoing::chain(&self.settings.outgoing));
         expected.extend(chains::generation(&self.settings, generation));
         for (path, outcome) in &current.log_chains {
             expected.push(stack::log_chain(*path, *outcome, self.settings.log, generation));

@@ -187,6 +187,7 @@ impl Flat {
         let current = self.write_whole(generation, ahead.map_or(0, |ahead| ahead.paths))?;
         let mut batch = self.batch();
         self.lead(&mut batch, Lead::To(generation));
+        self.lead_out(&mut batch)?;
         self.client.commit(batch)?;
         self.behind = false;
         self.current = Some(current);

@@ -17,6 +17,7 @@ mod follow;
 mod keys;
 mod layout;
 mod open;
+mod outgoing;
 mod phrases;
 mod retire;
 mod settings;

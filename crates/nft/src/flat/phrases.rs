@@ -4,6 +4,7 @@
 
 use crate::expression::{Base, Comparison, Ct, Expression, Meta, Register, Verdict};
 use crate::object::Rule;
+use ipnet::IpNet;
 use tortie_dataplane::policy::Family;
 
 pub const R0: Register = Register::word(0);
@@ -247,6 +248,22 @@ pub fn source6_is(mask: [u8; 16], value: [u8; 16]) -> Vec<Expression> {
     phrase.push(address(Address::Source, Family::V6, R0));
     if mask != [0xff; 16] {
         phrase.push(Expression::Bitwise { from: R0, to: R0, mask: mask.to_vec(), xor: vec![0; 16] });
+    }
+    phrase.push(compare(Comparison::Equal, &value));
+    phrase
+}
+
+/// `ip saddr NET`
+pub fn within(which: Address, net: IpNet) -> Vec<Expression> {
+    let (of, mask, value) = match net {
+        IpNet::V4(net) => (Family::V4, net.netmask().octets().to_vec(), net.network().octets().to_vec()),
+        IpNet::V6(net) => (Family::V6, net.netmask().octets().to_vec(), net.network().octets().to_vec()),
+    };
+    let mut phrase = family(of);
+    phrase.push(address(which, of, R0));
+    if net.prefix_len() < net.max_prefix_len() {
+        let xor = vec![0; mask.len()];
+        phrase.push(Expression::Bitwise { from: R0, to: R0, mask, xor });
     }
     phrase.push(compare(Comparison::Equal, &value));
     phrase

@@ -5,6 +5,7 @@ use super::chains;
 use crate::Result;
 use crate::batch::Place;
 use crate::object::TableId;
+use tortie_dataplane::network::Outgoing;
 
 /// Comment of every table of ours: by it a process with no memory knows the table, and its format.
 pub const TABLE_COMMENT: &str = "tortie flat 1";
@@ -24,6 +25,8 @@ pub struct Settings {
     pub endpoint_to_host: EndpointToHost,
     /// Where Log rules send packets.
     pub log: LogTarget,
+    /// Which connections leave with this host's address.
+    pub outgoing: Outgoing,
     /// Use table ownership if the kernel has it: other processes can't change the table, and it outlives us.
     pub owned: Ownership,
     /// Fewest elements that a sized map is made for; maps are made for twice what they hold at first.
@@ -85,6 +88,7 @@ impl Default for Settings {
             interface_prefixes: vec!["cali".into()],
             endpoint_to_host: EndpointToHost::Drop,
             log: LogTarget::Group(9),
+            outgoing: Outgoing::default(),
             owned: Ownership::IfAvailable,
             smallest_map: 1024,
         }

@@ -10,7 +10,7 @@ mod rule;
 mod set;
 mod table;
 
-pub use chain::{Chain, Hook, HookPoint};
+pub use chain::{Chain, ChainKind, Hook, HookPoint};
 pub use counter::Counter;
 pub use element::{Element, Value};
 pub use rule::{ListedRule, Rule};

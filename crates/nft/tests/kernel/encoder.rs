@@ -181,6 +181,7 @@ fn fill(client: &mut Client, flags: u32) {
     batch.add_table(flags, "a table of the test");
     batch.add_chain(&Chain::base("forward", HookPoint::Forward, 0));
     batch.add_chain(&Chain::base("raw", HookPoint::Prerouting, -300));
+    batch.add_chain(&Chain::nat("out", HookPoint::Postrouting, 100));
     batch.add_chain(&Chain::regular("stack"));
     batch.add_chain(&Chain::regular("leaf"));
     batch.add_counter(&Counter { name: "path1".into(), packets: 7, bytes: 700 });
@@ -215,6 +216,7 @@ fn what_is_written_is_read_back_equal() {
         [
             Chain::base("forward", HookPoint::Forward, 0),
             Chain::regular("leaf"),
+            Chain::nat("out", HookPoint::Postrouting, 100),
             Chain::base("raw", HookPoint::Prerouting, -300),
             Chain::regular("stack"),
         ]
@@ -317,7 +319,7 @@ fn everything_that_can_be_made_can_be_deleted() {
     for set in sets() {
         batch.delete_set(&set.name);
     }
-    for chain in ["forward", "raw", "stack", "leaf"] {
+    for chain in ["forward", "out", "raw", "stack", "leaf"] {
         batch.delete_chain(chain);
     }
     batch.delete_counter("path1");

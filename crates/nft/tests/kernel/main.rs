@@ -4,5 +4,6 @@
 mod changes;
 mod encoder;
 mod install;
+mod outgoing;
 mod support;
 mod verdicts;

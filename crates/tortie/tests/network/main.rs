@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cluster;
+mod outside;
 mod stream;
 mod subnet;
 mod tunnel;
