@@ -1,12 +1,10 @@
 //! The plugin `loopback`, which runtimes call for each container before any network: its `lo` is set up. No agent is asked.
 
 use crate::config::NetworkConfig;
-use crate::output::{Address, Attachment, Interface, versions};
+use crate::output::{Attachment, Interface, versions};
 use crate::plugin::{Process, cni_environment};
 use crate::{Command, Error, Plugin, Reply, Request, Result};
-use ipnet::IpNet;
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tortie_netlink::rtnetlink::LinkRef;
 use tortie_netlink::{Namespace, Rtnetlink};
 
@@ -39,13 +37,9 @@ fn call(request: &Request) -> Result<Option<Value>> {
         Command::Version => Ok(Some(versions())),
         Command::Add => {
             inside()?.set_up(LinkRef::Name(NAME))?;
-            let address = |address: IpAddr, length| {
-                IpNet::new(address, length).ok().map(|address| Address { address, gateway: None })
-            };
-            let ips = [address(Ipv4Addr::LOCALHOST.into(), 8), address(Ipv6Addr::LOCALHOST.into(), 128)];
+            // Its addresses aren't told: runtimes take those that are for the container's.
             let interfaces = vec![Interface { name: NAME.to_owned() }];
-            let ips = ips.into_iter().flatten().collect();
-            let result = Attachment { interfaces, ips, ..Attachment::default() };
+            let result = Attachment { interfaces, ..Attachment::default() };
             Ok(Some(result.to_json(request.version())))
         }
         Command::Check => {
