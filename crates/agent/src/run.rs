@@ -146,10 +146,10 @@ pub fn run(
         settings.interface_prefixes.clone(),
         settings.network.clone(),
     )?;
-    let network = network::start(network)?;
+    let (network, pods) = network::start(network)?;
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
     let socket = server::listen(&settings.socket)?;
-    server::serve(socket, Arc::clone(store), settings, heard)?;
+    server::serve(socket, Arc::clone(store), settings, pods, heard)?;
 
     let mut agent = Agent {
         log_what: logged,

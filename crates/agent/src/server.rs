@@ -23,6 +23,7 @@ use tortie_store::resources::Client;
 
 use crate::config::Settings;
 use crate::monitors::spawn;
+use crate::network::PodMtu;
 use crate::protocol::{Question, Reply};
 use crate::run::{Answer, Heard};
 use crate::{Error, Result};
@@ -63,11 +64,12 @@ pub fn serve(
     listener: UnixListener,
     store: Arc<dyn Datastore>,
     settings: &Settings,
+    pods: Arc<PodMtu>,
     heard: Sender<Heard>,
 ) -> Result<()> {
     let node = Arc::clone(&settings.node);
     let allocator = Allocator::new(store.deferred().unwrap_or_else(|| Arc::clone(&store)));
-    attend(&Arc::new(Desk { listener, store, allocator, node, heard, waiting: AtomicUsize::new(0) }))
+    attend(&Arc::new(Desk { listener, store, allocator, node, pods, heard, waiting: AtomicUsize::new(0) }))
 }
 
 /// What the threads of the socket share.
@@ -76,6 +78,7 @@ struct Desk {
     store: Arc<dyn Datastore>,
     allocator: Allocator,
     node: Arc<str>,
+    pods: Arc<PodMtu>,
     heard: Sender<Heard>,
     /// Threads that wait for a connection, and those that are about to.
     waiting: AtomicUsize,
@@ -164,6 +167,7 @@ fn attach(call: &Call, pod: Option<OwnedFd>, desk: &Desk) -> tortie_cni::Reply {
         node: &desk.node,
         view: None,
         allocator: Some(&desk.allocator),
+        mtu: &|| desk.pods.get(),
     };
     let pod = pod.map(|fd| Namespace::from_fd(fd, "the pod's namespace"));
     execute(&context, &request, pod.as_ref())

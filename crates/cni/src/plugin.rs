@@ -67,7 +67,14 @@ fn dispatch(process: &Process, request: &Request, call: &Call) -> Result<Reply> 
     }
     let client = client(&process.environment, &request.config)?;
     let node = hostname()?;
-    let context = Context { client: &client, gate: &ClosedTable, node: &node, view: None, allocator: None };
+    let context = Context {
+        client: &client,
+        gate: &ClosedTable,
+        node: &node,
+        view: None,
+        allocator: None,
+        mtu: &|| None,
+    };
     Ok(execute(&context, request, pod.as_ref()))
 }
 

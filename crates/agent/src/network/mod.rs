@@ -13,6 +13,7 @@
 
 mod address;
 mod lease;
+mod mtu;
 mod plan;
 mod tunnel;
 
@@ -41,6 +42,7 @@ use crate::Result;
 use crate::config::{Environment, Network as Settings};
 use crate::monitors::{spawn, wait};
 use lease::Lease;
+pub use mtu::PodMtu;
 use plan::{PROTOCOL, Plan, Seen, device, interface_of, plan};
 use tunnel::{Device, Shape, Steps};
 
@@ -118,8 +120,9 @@ impl Start {
 ///
 /// # Errors
 /// If there is no thread or socket for it.
-pub fn start(start: Start) -> Result<Sender<Told>> {
+pub fn start(start: Start) -> Result<(Sender<Told>, Arc<PodMtu>)> {
     let (told, hears) = channel();
+    let pods = Arc::new(PodMtu::default());
     watch_blocks(&start.client, told.clone())?;
     watch_kernel(start.workloads.clone(), told.clone())?;
     let mut keeper = Keeper {
@@ -135,9 +138,10 @@ pub fn start(start: Start) -> Result<Sender<Told>> {
         rest: SHORTEST_REST,
         last: Said::default(),
         leased: [None, None],
+        pods: Arc::clone(&pods),
     };
     spawn("network", move || keeper.run(&hears))?;
-    Ok(told)
+    Ok((told, pods))
 }
 
 fn watch_blocks(client: &Client, told: Sender<Told>) -> Result<()> {
@@ -211,6 +215,8 @@ struct Keeper {
     last: Said,
     /// For each family what the VXLAN device's address was last looked at for: the stored one, and the pools.
     leased: [Option<(Option<IpAddr>, Vec<IpNet>)>; 2],
+    /// How large packets of pods may be.
+    pods: Arc<PodMtu>,
 }
 
 impl Keeper {
@@ -265,6 +271,7 @@ impl Keeper {
     fn keep(&mut self) -> Result<()> {
         let mut kept = Ok(());
         if self.in_sync && self.moved {
+            self.measure()?;
             kept = self.keep_addresses().and_then(|()| self.keep_leases());
             self.moved = kept.is_err();
         }
@@ -273,6 +280,19 @@ impl Keeper {
             self.dirty = false;
         }
         kept
+    }
+
+    /// Says how large packets of pods may be that are wired from now on.
+    fn measure(&mut self) -> Result<()> {
+        let (links, addresses) = (self.netlink.links()?, self.netlink.addresses()?);
+        let seen = Seen { links, addresses, routes: Vec::new() };
+        let own = FAMILIES.into_iter().find_map(|family| self.topology.own(family));
+        let parent = own.and_then(|own| interface_of(own.addr(), &seen));
+        let wrapped = FAMILIES.into_iter().filter(|family| !self.topology.tunnel_pools(*family).is_empty());
+        let settings = &self.start.settings;
+        let host = mtu::host(&seen.links, &self.start.mtu_interfaces, parent);
+        self.pods.set(host.map(|host| mtu::pods(wrapped, settings.vxlan_mtu, host)));
+        Ok(())
     }
 
     /// Writes the node's addresses into its object, where they are other ones. The routes follow when the store says so.
@@ -356,15 +376,7 @@ impl Keeper {
             Seen { links: self.netlink.links()?, addresses: self.netlink.addresses()?, routes: Vec::new() };
         let Some(parent) = interface_of(own, &seen) else { return Ok(None) };
         let settings = &self.start.settings;
-        let (told, header) = match family {
-            Family::V4 => (settings.vxlan_mtu[0], 50),
-            Family::V6 => (settings.vxlan_mtu[1], 70),
-        };
-        let asked =
-            seen.links.iter().filter(|link| self.start.mtu_interfaces.is_match(&link.name) && link.up);
-        let smallest = asked.map(|link| link.mtu).min();
-        let of_parent = seen.links.iter().find(|link| link.index == parent).map(|link| link.mtu);
-        let left = smallest.or(of_parent).unwrap_or_default().saturating_sub(header);
+        let host = mtu::host(&seen.links, &self.start.mtu_interfaces, Some(parent)).unwrap_or_default();
         let vxlan = Vxlan {
             id: settings.vxlan_id,
             port: settings.vxlan_port,
@@ -372,7 +384,7 @@ impl Keeper {
             parent: Some(parent),
             learning: false,
         };
-        Ok(Some(Shape { vxlan, mtu: if told > 0 { told } else { left } }))
+        Ok(Some(Shape { vxlan, mtu: mtu::device(family, settings.vxlan_mtu, host) }))
     }
 
     fn keep_routes(&mut self, network: &Network) -> Result<()> {

@@ -75,8 +75,12 @@ fn again(
     pod: &Namespace,
 ) -> Result<Value> {
     let addresses = addresses_of(found);
-    let wiring =
-        wiring(request, pair(request, identity)?, &addresses, configured_routes(request, &addresses)?);
+    let wiring = wiring(
+        request,
+        pair(context, request, identity)?,
+        &addresses,
+        configured_routes(request, &addresses)?,
+    );
     let mut wanted = found.clone();
     if !wiring.faults(pod)?.is_empty() {
         wiring.apply(pod)?;
@@ -112,7 +116,7 @@ fn attach(
     before: Option<&WorkloadEndpoint>,
     pod: &Namespace,
 ) -> Result<Attachment> {
-    let pair = pair(request, identity)?;
+    let pair = pair(context, request, identity)?;
     if identity.workload == Workload::Container {
         ensure_profile(context.client, &identity.network)?;
     }
@@ -359,12 +363,12 @@ pub(super) fn configured_routes(request: &Request, addresses: &[IpAddr]) -> Resu
     Ok(routes(request, &Attachment::parse(&configured)?.routes, addresses))
 }
 
-pub(super) fn pair(request: &Request, identity: &Identity) -> Result<Pair> {
+pub(super) fn pair(context: &Context<'_>, request: &Request, identity: &Identity) -> Result<Pair> {
     let mac = request.config.args.cni.annotations.get(ANNOTATION_MAC);
     Ok(Pair {
         host_interface: identity.interface(),
         pod_interface: identity.ifname.clone(),
-        mtu: Some(request.config.mtu).filter(|mtu| *mtu != 0),
+        mtu: Some(request.config.mtu).filter(|mtu| *mtu != 0).or_else(context.mtu),
         mac: mac.map_or_else(|| Ok(random_mac()), |mac| mac.parse::<Mac>())?,
     })
 }

@@ -26,7 +26,7 @@ pub(super) fn check(context: &Context<'_>, request: &Request, pod: &Namespace) -
     let addresses = addresses_of(&found);
     let ours = request.config.ipam.plugin_type == CALICO_IPAM;
     let routes = configured_routes(request, &addresses)?;
-    faults.extend(wiring(request, pair(request, &identity)?, &addresses, routes).faults(pod)?);
+    faults.extend(wiring(request, pair(context, request, &identity)?, &addresses, routes).faults(pod)?);
     if !ours {
         let raw = delegated_config(context, request, &identity.node)?;
         delegate::call(request, &raw, Command::Check)?;

@@ -40,6 +40,8 @@ pub struct Context<'a> {
     pub view: Option<Arc<View>>,
     /// What assigns addresses in a process that lives on.
     pub allocator: Option<&'a Allocator>,
+    /// The MTU of a pod whose configuration names none, bytes; asked for when one is wired. None: the kernel's.
+    pub mtu: &'a (dyn Fn() -> Option<u32> + Sync),
 }
 
 /// The answer: what goes to standard output, and the exit code.

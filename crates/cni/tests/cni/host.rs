@@ -112,7 +112,8 @@ impl Host {
             .namespace
             .run(move || {
                 let allocator = Some(&self.allocator);
-                let context = Context { client: &client, gate, node: "node-1", view: None, allocator };
+                let context =
+                    Context { client: &client, gate, node: "node-1", view: None, allocator, mtu: &|| None };
                 execute(&context, &request, pod.as_ref())
             })
             .unwrap();

@@ -31,8 +31,14 @@ fn serve(host: &Host, listener: &UnixListener, calls: usize) {
                     Request::parse(call.plugin(), &call.environment, call.stdin.as_bytes()).unwrap();
                 let pod = fd.map(|fd| Namespace::from_fd(fd, "passed"));
                 let gate = OpenGate::default();
-                let context =
-                    Context { client: &client, gate: &gate, node: "node-1", view: None, allocator: None };
+                let context = Context {
+                    client: &client,
+                    gate: &gate,
+                    node: "node-1",
+                    view: None,
+                    allocator: None,
+                    mtu: &|| None,
+                };
                 let reply = execute(&context, &request, pod.as_ref());
                 transport::write_reply(&mut stream, &reply).unwrap();
             }

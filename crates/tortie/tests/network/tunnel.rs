@@ -55,6 +55,8 @@ fn pods_reach_each_other_in_vxlan_over_both_families_and_the_node_by_its_device(
     assert_eq!((link.mac.unwrap().to_string(), link.mtu), ("66:50:0d:81:aa:fe".to_owned(), 1450));
     assert_eq!((vxlan.id, vxlan.port, vxlan.learning), (4096, 4789, false));
     assert_eq!(netlink(&cluster, 0).link(LinkRef::Name(DEVICE6)).unwrap().unwrap().mtu, 1430);
+    let inside = |pod: usize| Rtnetlink::open_in(cluster.inside(pod)).unwrap();
+    assert_eq!(inside(web).link(LinkRef::Name("eth0")).unwrap().unwrap().mtu, 1430, "what passes both");
     let spec = cluster.get(&["node", "node0"])["spec"].clone();
     let own: IpAddr = spec["ipv4VXLANTunnelAddr"].as_str().unwrap().parse().unwrap();
     let db4 = listeners.iter().find(|listener| listener.local_addr().unwrap().is_ipv4()).unwrap();
