@@ -115,6 +115,7 @@ pub fn run(
         endpoint_to_host: settings.endpoint_to_host,
         log: settings.log,
         owned: settings.owned,
+        vxlan_port: Some(settings.network.vxlan_port).filter(|_| !settings.network.vxlan_of_workloads),
         ..TableSettings::default()
     })?;
     match driver.install_closed()? {

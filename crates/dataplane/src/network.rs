@@ -62,11 +62,14 @@ pub enum Hop {
     },
 }
 
-/// Pools whose connections to what is in no pool leave with the node's address.
+/// What pools ask of the table beside policy: above all, whose connections to what is in no pool leave with the node's
+/// address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outgoing {
     /// Where such connections come from: pools with `natOutgoing`, in order.
     pub from: Vec<IpNet>,
     /// Where they keep their address: all pools, in order.
     pub inside: Vec<IpNet>,
+    /// Whether a pool's packets travel in VXLAN, so that nobody but nodes may send such.
+    pub vxlan: bool,
 }

@@ -64,6 +64,8 @@ pub struct Network {
     pub vxlan_id: u32,
     /// Its UDP port (`vxlanPort`).
     pub vxlan_port: u16,
+    /// Whether workloads may send VXLAN packets of their own (`allowVXLANPacketsFromWorkloads`).
+    pub vxlan_of_workloads: bool,
     /// Bytes of the VXLAN devices, IPv4 and IPv6; 0: what the machine's interfaces leave (`vxlanMTU`, `vxlanMTUV6`).
     pub vxlan_mtu: [u32; 2],
     /// Which interfaces are asked for that (`mtuIfacePattern`).
@@ -274,6 +276,8 @@ fn network(read: &mut Reader<'_>) -> Network {
     Network {
         vxlan_id,
         vxlan_port: read.port(("vxlanPort", "FELIX_VXLANPORT"), "4789"),
+        vxlan_of_workloads: read
+            .flag(("allowVXLANPacketsFromWorkloads", "FELIX_ALLOWVXLANPACKETSFROMWORKLOADS"), false),
         vxlan_mtu,
         mtu_interfaces,
     }

@@ -9,9 +9,18 @@ use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::resource::Resource;
 use tortie_dataplane::network::Outgoing;
 
-/// The pools, by name: where they are, and whether their connections leave with the node's address.
+/// The pools, by name.
 #[derive(Debug, Default)]
-pub struct Pools(BTreeMap<Arc<str>, (IpNet, bool)>);
+pub struct Pools(BTreeMap<Arc<str>, Pooled>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pooled {
+    cidr: IpNet,
+    /// Whether their connections leave with the node's address.
+    leaves: bool,
+    /// Whether their packets travel in VXLAN.
+    vxlan: bool,
+}
 
 impl Pools {
     /// Takes in what is said of a pool; whether anything depends on it. Of one that can't be read any more, what was read
@@ -20,7 +29,8 @@ impl Pools {
         match event {
             Event::Upsert(Resource::IPPool(pool)) => {
                 let Ok(cidr) = pool.spec.cidr.parse() else { return false };
-                let pooled = (cidr, pool.spec.nat_outgoing);
+                let vxlan = matches!(&*pool.spec.vxlan_mode, "Always" | "CrossSubnet");
+                let pooled = Pooled { cidr, leaves: pool.spec.nat_outgoing, vxlan };
                 self.0.insert(pool.key().name, pooled) != Some(pooled)
             }
             Event::Delete(ResourceKey { kind: Kind::IPPool, name, .. }) => self.0.remove(name).is_some(),
@@ -30,12 +40,12 @@ impl Pools {
 
     /// What follows from them.
     pub fn outgoing(&self) -> Outgoing {
-        let mut inside: Vec<IpNet> = self.0.values().map(|(cidr, _)| cidr.trunc()).collect();
+        let mut inside: Vec<IpNet> = self.0.values().map(|pool| pool.cidr.trunc()).collect();
         let mut from: Vec<IpNet> =
-            self.0.values().filter(|(_, leaves)| *leaves).map(|(cidr, _)| cidr.trunc()).collect();
+            self.0.values().filter(|pool| pool.leaves).map(|pool| pool.cidr.trunc()).collect();
         inside.sort();
         from.sort();
-        Outgoing { from, inside }
+        Outgoing { from, inside, vxlan: self.0.values().any(|pool| pool.vxlan) }
     }
 }
 
@@ -48,7 +58,8 @@ mod tests {
     fn pools_that_say_so_leave_with_the_nodes_address_except_to_pools() {
         let mut pools = Pools::default();
         let mut put = |name: &str, cidr: &str, leaves: bool, disabled: bool| {
-            let spec = json!({"cidr": cidr, "natOutgoing": leaves, "disabled": disabled});
+            let vxlan = if name == "a" { "CrossSubnet" } else { "Never" };
+            let spec = json!({"cidr": cidr, "natOutgoing": leaves, "disabled": disabled, "vxlanMode": vxlan});
             let object = json!({"metadata": {"name": name}, "spec": spec});
             let event = Event::Upsert(Resource::from_value(Kind::IPPool, &object).expect("a pool"));
             assert!(pools.on_event(&event));
@@ -59,8 +70,11 @@ mod tests {
         put("six", "fd65::/64", true, true);
         let net = |text: &str| text.parse::<IpNet>().expect("one");
         let (four, other, six) = (net("10.65.0.0/16"), net("10.66.0.0/16"), net("fd65::/64"));
-        assert_eq!(pools.outgoing(), Outgoing { from: vec![four, six], inside: vec![four, other, six] });
+        assert_eq!(
+            pools.outgoing(),
+            Outgoing { from: vec![four, six], inside: vec![four, other, six], vxlan: true }
+        );
         assert!(pools.on_event(&Event::Delete(ResourceKey::cluster(Kind::IPPool, "a"))));
-        assert_eq!(pools.outgoing(), Outgoing { from: vec![six], inside: vec![other, six] });
+        assert_eq!(pools.outgoing(), Outgoing { from: vec![six], inside: vec![other, six], vxlan: false });
     }
 }

@@ -19,7 +19,7 @@ use crate::object::{Chain, HookPoint, Rule};
 use tortie_api::policy::Direction;
 use tortie_dataplane::policy::Family;
 
-/// Packets with a source address that their interface does not have, or from an unknown interface.
+/// Packets with a source address that their interface does not have, or from an unknown interface; and workloads' own VXLAN.
 pub const DROPPED_SPOOFED: &str = "dropped_spoofed";
 /// Packets that connection tracking calls invalid.
 pub const DROPPED_INVALID: &str = "dropped_invalid";
@@ -77,6 +77,14 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
                 // iifname "cali*" goto source.3
                 let source = say::goto(generation.name("source"));
                 prerouting.push(rule([say::from_interface(prefix), source]));
+                if let Some(port) = settings.vxlan_port.filter(|_| settings.outgoing.vxlan) {
+                    // A workload that sends what only nodes send would speak for any pod.
+                    // iifname "cali*" udp dport 4789 counter name "dropped_spoofed" drop
+                    let as_node = || [say::count(DROPPED_SPOOFED), say::verdict(Verdict::Drop)].concat();
+                    let as_node = || rule([say::from_interface(prefix), say::udp_to(port), as_node()]);
+                    forward.push(as_node());
+                    input.push(as_node());
+                }
                 // iifname "cali*" goto workload.3
                 // oifname "cali*" goto workload.3
                 let workload = || say::goto(generation.name("workload"));

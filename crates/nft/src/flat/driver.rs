@@ -302,7 +302,7 @@ impl Flat {
     }
 
     /// Writes the base chains anew: all their rules change at once.
-    fn lead(&self, batch: &mut Batch, lead: Lead) {
+    pub(super) fn lead(&self, batch: &mut Batch, lead: Lead) {
         for name in COUNTERS {
             batch.add_counter(&Counter { name: name.into(), packets: 0, bytes: 0 });
         }

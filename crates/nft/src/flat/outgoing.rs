@@ -9,7 +9,7 @@
 //! the next one writes it with its first installation.
 
 use super::Flat;
-use super::chains::Filled;
+use super::chains::{Filled, Lead};
 use super::phrases::{self as say, Address, rule};
 use crate::Result;
 use crate::batch::{Batch, Place};
@@ -25,7 +25,7 @@ const PRIORITY_SOURCE_NAT: i32 = 100;
 
 /// The chain that should be there, if one should.
 pub fn chain(outgoing: &Outgoing) -> Option<Filled> {
-    let Outgoing { from, inside } = outgoing;
+    let Outgoing { from, inside, vxlan: _ } = outgoing;
     if from.is_empty() {
         return None;
     }
@@ -42,14 +42,16 @@ pub fn chain(outgoing: &Outgoing) -> Option<Filled> {
 }
 
 impl Flat {
-    /// Changes which connections leave with this host's address: at once where tables of this process judge, in one
+    /// Changes which connections leave with this host's address, and whether workloads' VXLAN is dropped: at once where tables of this process judge, in one
     /// transaction; else with the next [`Flat::install`]. Connections that are there keep the address that they have.
     pub fn set_outgoing(&mut self, outgoing: Outgoing) -> Result<()> {
+        let wraps = self.settings.outgoing.vxlan != outgoing.vxlan;
         self.settings.outgoing = outgoing;
-        if self.current.is_none() {
-            return Ok(());
-        }
+        let Some(generation) = self.current.as_ref().map(|current| current.generation) else { return Ok(()) };
         let mut batch = self.batch();
+        if wraps {
+            self.lead(&mut batch, Lead::To(generation));
+        }
         self.lead_out(&mut batch)?;
         self.client.commit(batch)
     }

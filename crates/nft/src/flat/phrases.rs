@@ -63,6 +63,14 @@ pub fn protocol(number: u8) -> Vec<Expression> {
     meta_is(Meta::Protocol, &[number])
 }
 
+/// `udp dport PORT`
+pub fn udp_to(port: u16) -> Vec<Expression> {
+    let mut phrase = protocol(libc::IPPROTO_UDP as u8);
+    phrase.push(Expression::Payload { base: Base::Transport, offset: 2, length: 2, to: R0 });
+    phrase.push(compare(Comparison::Equal, &port.to_be_bytes()));
+    phrase
+}
+
 /// `meta mark VALUE`
 pub fn mark_is(value: u32) -> Vec<Expression> {
     meta_is(Meta::Mark, &value.to_ne_bytes())

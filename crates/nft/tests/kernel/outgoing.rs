@@ -9,7 +9,7 @@ const CHAIN: &str = "chain outgoing";
 
 fn mk_outgoing(from: &[&str], inside: &[&str]) -> Outgoing {
     let nets = |nets: &[&str]| nets.iter().map(|net| net.parse::<IpNet>().unwrap()).collect();
-    Outgoing { from: nets(from), inside: nets(inside) }
+    Outgoing { from: nets(from), inside: nets(inside), vxlan: false }
 }
 
 #[test]
@@ -55,5 +55,22 @@ fn connections_from_pools_to_elsewhere_are_masqueraded_by_a_chain_that_is_there_
 
     flat.set_outgoing(Outgoing::default()).unwrap();
     assert!(!list_ruleset(&first).contains(CHAIN));
+    assert!(flat.check().unwrap().is_none());
+}
+
+#[test]
+fn while_vxlan_is_in_use_workloads_may_not_send_any() {
+    let (namespace, mut flat) = open("out-vxlan");
+    let line = "iifname \"cali*\" udp dport 4789 counter name \"dropped_spoofed\" drop";
+    flat.install(mk_tables()).unwrap();
+    assert!(!list_ruleset(&namespace).contains(line));
+    flat.set_outgoing(Outgoing { vxlan: true, ..Outgoing::default() }).unwrap();
+    let listing = list_ruleset(&namespace);
+    assert_eq!(listing.matches(line).count(), 2, "to others and to this host:\n{listing}");
+    assert!(flat.check().unwrap().is_none());
+    flat.repair().unwrap();
+    assert_eq!(list_ruleset(&namespace).matches(line).count(), 2);
+    flat.set_outgoing(Outgoing::default()).unwrap();
+    assert!(!list_ruleset(&namespace).contains(line));
     assert!(flat.check().unwrap().is_none());
 }

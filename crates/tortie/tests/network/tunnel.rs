@@ -1,7 +1,9 @@
 //! Pools in VXLAN: always, and to nodes of other subnets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
 
+use tortie_lab::Role;
 use tortie_netlink::Rtnetlink;
 use tortie_netlink::rtnetlink::{LinkRef, Route};
 
@@ -139,4 +141,37 @@ fn in_vxlan_too_a_killed_agent_loses_no_packet_and_comes_back_to_what_has_change
     cluster.until("it is back", || over(&cluster, 0, DEVICE).len() == 1);
     let _listeners = listen(cluster.inside(db), &db_at, 80);
     assert!(connects(cluster.inside(web), db_at[0], 80));
+}
+
+#[test]
+fn a_workload_may_not_send_what_only_nodes_send() {
+    let mut cluster = Cluster::new(
+        1,
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: four}\n\
+         spec: {cidr: 10.65.0.0/16, natOutgoing: true, vxlanMode: Always}\n",
+    );
+    let stranger = cluster.lab.add_host("stranger", Role::Outside).unwrap();
+    cluster.start(0);
+    let (web, _) = cluster.pod(0, "web", false);
+    let address = cluster.lab.hosts()[stranger].ipv4();
+    let bind = |port: u16| UdpSocket::bind((address, port)).unwrap();
+    let [wrapped, other] = cluster.lab.hosts()[stranger].namespace().run(|| [4789, 4790].map(bind)).unwrap();
+    let sender = cluster.inside(web).run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    other.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    wrapped.set_nonblocking(true).unwrap();
+    for port in [4789, 4790] {
+        sender.send_to(b"frame", (address, port)).unwrap();
+    }
+    // It was sent later, on the same way.
+    assert_eq!(other.recv(&mut [0; 16]).unwrap(), 5);
+    assert_eq!(wrapped.recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+
+    cluster.kill(0);
+    cluster.variables[0] = vec![("FELIX_ALLOWVXLANPACKETSFROMWORKLOADS", "true".to_owned())];
+    cluster.start(0);
+    for port in [4789, 4790] {
+        sender.send_to(b"frame", (address, port)).unwrap();
+    }
+    assert_eq!(other.recv(&mut [0; 16]).unwrap(), 5);
+    assert_eq!(wrapped.recv(&mut [0; 16]).unwrap(), 5, "unless an operator allows it");
 }
