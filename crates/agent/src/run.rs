@@ -115,7 +115,8 @@ pub fn run(
         endpoint_to_host: settings.endpoint_to_host,
         log: settings.log,
         owned: settings.owned,
-        vxlan_port: Some(settings.network.vxlan_port).filter(|_| !settings.network.vxlan_of_workloads),
+        vxlan_port: settings.network.vxlan_port,
+        vxlan_of_workloads: settings.network.vxlan_of_workloads,
         ..TableSettings::default()
     })?;
     match driver.install_closed()? {
@@ -299,19 +300,19 @@ impl Agent<'_> {
     fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Events(events) => {
+                let mut pools = false;
                 for event in events {
                     self.on_configuration(&event);
-                    if self.pools.on_event(&event)
-                        && let Err(error) = self.driver.set_outgoing(self.pools.outgoing())
-                    {
-                        tracing::error!(%error, "the kernel refused; trying again from the start");
-                        self.core.on_input(Input::Drift);
-                    }
+                    pools |= self.pools.on_event(&event);
                     if network::concerns(&event) {
                         // It ends with this loop only.
                         drop(self.network.send(network::Told::Event(event.clone())));
                     }
                     self.core.on_input(Input::Event(event));
+                }
+                if pools && let Err(error) = self.driver.set_outgoing(self.pools.outgoing()) {
+                    tracing::error!(%error, "the kernel refused; trying again from the start");
+                    self.core.on_input(Input::Drift);
                 }
             }
             Heard::Replaced(error) => self.replaced = Some(error),

@@ -70,6 +70,6 @@ pub struct Outgoing {
     pub from: Vec<IpNet>,
     /// Where they keep their address: all pools, in order.
     pub inside: Vec<IpNet>,
-    /// Whether a pool's packets travel in VXLAN, so that nobody but nodes may send such.
-    pub vxlan: bool,
+    /// If a pool's packets travel in VXLAN: the nodes, in order. Nobody else may send such.
+    pub vxlan: Option<Vec<IpAddr>>,
 }

@@ -1,6 +1,7 @@
 //! Which connections leave with the node's address: those from pools that say so to what is in no pool.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -8,10 +9,16 @@ use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::resource::Resource;
 use tortie_dataplane::network::Outgoing;
+use tortie_dataplane::policy::Family;
 
-/// The pools, by name.
+use super::host::Host;
+
+/// Pools, and the nodes between which their packets travel, by name.
 #[derive(Debug, Default)]
-pub struct Pools(BTreeMap<Arc<str>, Pooled>);
+pub struct Pools {
+    pools: BTreeMap<Arc<str>, Pooled>,
+    nodes: BTreeMap<Arc<str>, Host>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pooled {
@@ -23,7 +30,7 @@ struct Pooled {
 }
 
 impl Pools {
-    /// Takes in what is said of a pool; whether anything depends on it. Of one that can't be read any more, what was read
+    /// Takes in what is said of a pool or node; whether anything depends on it. Of one that can't be read any more, what was read
     /// last stays true.
     pub fn on_event(&mut self, event: &Event) -> bool {
         match event {
@@ -31,21 +38,36 @@ impl Pools {
                 let Ok(cidr) = pool.spec.cidr.parse() else { return false };
                 let vxlan = matches!(&*pool.spec.vxlan_mode, "Always" | "CrossSubnet");
                 let pooled = Pooled { cidr, leaves: pool.spec.nat_outgoing, vxlan };
-                self.0.insert(pool.key().name, pooled) != Some(pooled)
+                self.pools.insert(pool.key().name, pooled) != Some(pooled)
             }
-            Event::Delete(ResourceKey { kind: Kind::IPPool, name, .. }) => self.0.remove(name).is_some(),
+            Event::Delete(ResourceKey { kind: Kind::IPPool, name, .. }) => self.pools.remove(name).is_some(),
+            Event::Upsert(Resource::Node(node)) => {
+                let host = Host::of(node);
+                self.nodes.insert(node.key().name, host.clone()) != Some(host)
+            }
+            Event::Delete(ResourceKey { kind: Kind::Node, name, .. }) => self.nodes.remove(name).is_some(),
             _ => false,
         }
     }
 
     /// What follows from them.
     pub fn outgoing(&self) -> Outgoing {
-        let mut inside: Vec<IpNet> = self.0.values().map(|pool| pool.cidr.trunc()).collect();
+        let mut inside: Vec<IpNet> = self.pools.values().map(|pool| pool.cidr.trunc()).collect();
         let mut from: Vec<IpNet> =
-            self.0.values().filter(|pool| pool.leaves).map(|pool| pool.cidr.trunc()).collect();
+            self.pools.values().filter(|pool| pool.leaves).map(|pool| pool.cidr.trunc()).collect();
         inside.sort();
         from.sort();
-        Outgoing { from, inside, vxlan: self.0.values().any(|pool| pool.vxlan) }
+        let vxlan = self.pools.values().any(|pool| pool.vxlan).then(|| self.node_addresses());
+        Outgoing { from, inside, vxlan }
+    }
+
+    fn node_addresses(&self) -> Vec<IpAddr> {
+        let of = |host: &Host| [Family::V4, Family::V6].map(|family| host.address(family));
+        let mut addresses: Vec<IpAddr> =
+            self.nodes.values().flat_map(of).flatten().map(|net| net.addr()).collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
     }
 }
 
@@ -72,9 +94,15 @@ mod tests {
         let (four, other, six) = (net("10.65.0.0/16"), net("10.66.0.0/16"), net("fd65::/64"));
         assert_eq!(
             pools.outgoing(),
-            Outgoing { from: vec![four, six], inside: vec![four, other, six], vxlan: true }
+            Outgoing { from: vec![four, six], inside: vec![four, other, six], vxlan: Some(vec![]) }
         );
+        let bgp = json!({"ipv4Address": "192.168.77.11/24", "ipv6Address": "fd77::11/64"});
+        let node = json!({"metadata": {"name": "one"}, "spec": {"bgp": bgp}});
+        let node = Event::Upsert(Resource::from_value(Kind::Node, &node).expect("a node"));
+        assert!(pools.on_event(&node) && !pools.on_event(&node));
+        let addresses = ["192.168.77.11", "fd77::11"].map(|text| text.parse().expect("one"));
+        assert_eq!(pools.outgoing().vxlan, Some(addresses.to_vec()));
         assert!(pools.on_event(&Event::Delete(ResourceKey::cluster(Kind::IPPool, "a"))));
-        assert_eq!(pools.outgoing(), Outgoing { from: vec![six], inside: vec![other, six], vxlan: false });
+        assert_eq!(pools.outgoing(), Outgoing { from: vec![six], inside: vec![other, six], vxlan: None });
     }
 }

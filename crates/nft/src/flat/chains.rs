@@ -12,6 +12,7 @@
 
 use super::keys::{self, ICMP4, ICMP6};
 use super::layout::{DIRECTIONS, Generation, Map, PortProtocol, digit, side};
+use super::outgoing;
 use super::phrases::{self as say, Address, ESTABLISHED, INVALID, Interface, RELATED, rule};
 use super::settings::{EndpointToHost, Settings};
 use crate::expression::Verdict;
@@ -19,7 +20,8 @@ use crate::object::{Chain, HookPoint, Rule};
 use tortie_api::policy::Direction;
 use tortie_dataplane::policy::Family;
 
-/// Packets with a source address that their interface does not have, or from an unknown interface; and workloads' own VXLAN.
+/// Packets with a source address that their interface does not have, or from an unknown interface; and VXLAN that no
+/// node has sent.
 pub const DROPPED_SPOOFED: &str = "dropped_spoofed";
 /// Packets that connection tracking calls invalid.
 pub const DROPPED_INVALID: &str = "dropped_invalid";
@@ -63,6 +65,13 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
     // ct state established,related accept
     let established = rule([say::ct_state(ESTABLISHED | RELATED), say::verdict(Verdict::Accept)]);
     let (mut prerouting, mut forward, mut input) = (Vec::new(), vec![established.clone()], vec![established]);
+    if let Lead::To(_) = lead
+        && settings.outgoing.vxlan.is_some()
+    {
+        let vxlan = outgoing::vxlan(settings);
+        forward.extend(vxlan.forward);
+        input.extend(vxlan.input);
+    }
     for prefix in &settings.interface_prefixes {
         match lead {
             Lead::Closed => {
@@ -77,14 +86,6 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
                 // iifname "cali*" goto source.3
                 let source = say::goto(generation.name("source"));
                 prerouting.push(rule([say::from_interface(prefix), source]));
-                if let Some(port) = settings.vxlan_port.filter(|_| settings.outgoing.vxlan) {
-                    // A workload that sends what only nodes send would speak for any pod.
-                    // iifname "cali*" udp dport 4789 counter name "dropped_spoofed" drop
-                    let as_node = || [say::count(DROPPED_SPOOFED), say::verdict(Verdict::Drop)].concat();
-                    let as_node = || rule([say::from_interface(prefix), say::udp_to(port), as_node()]);
-                    forward.push(as_node());
-                    input.push(as_node());
-                }
                 // iifname "cali*" goto workload.3
                 // oifname "cali*" goto workload.3
                 let workload = || say::goto(generation.name("workload"));

@@ -265,12 +265,15 @@ impl Flat {
         for chain in chains.iter().filter(|chain| relevant(&chain.name) && !names.contains(&chain.name)) {
             drift.surplus(|| format!("chain {}", chain.name));
         }
+        let nodes = outgoing::sets(&self.settings.outgoing).into_iter();
+        let nodes = nodes.map(|(set, elements)| (set.name.clone(), (set, elements.len() as u32)));
         let expected: BTreeMap<String, (Set, u32)> = Map::all()
             .into_iter()
             .map(|map| {
                 let set = map.set(current.generation, *current.sizes.get(&map).unwrap_or(&0));
                 (set.name.clone(), (set, *current.used.get(&map).unwrap_or(&0)))
             })
+            .chain(nodes)
             .collect();
         for set in sets.iter().filter(|set| relevant(&set.name)) {
             match expected.get(&set.name) {

@@ -186,6 +186,7 @@ impl Flat {
         present.remove(&generation);
         let current = self.write_whole(generation, ahead.map_or(0, |ahead| ahead.paths))?;
         let mut batch = self.batch();
+        self.write_nodes(&mut batch)?;
         self.lead(&mut batch, Lead::To(generation));
         self.lead_out(&mut batch)?;
         self.client.commit(batch)?;

@@ -5,23 +5,78 @@
 //!  postrouting: ip daddr 10.65.0.0/16 accept              every pool
 //!               ip saddr 10.65.0.0/16 masquerade fully-random   pools with natOutgoing
 //! ```
+//! And, before policy, the rules by which nobody but nodes sends VXLAN while a pool uses it: what comes out of such a packet
+//! could speak for any pod. The nodes are in two sets.
+//!
 //! There is no such chain as long as no pool asks for it. It belongs to no generation; an agent that ends leaves it, and
 //! the next one writes it with its first installation.
 
 use super::Flat;
-use super::chains::{Filled, Lead};
+use super::chains::{DROPPED_SPOOFED, Filled, Lead};
 use super::phrases::{self as say, Address, rule};
+use super::settings::Settings;
 use crate::Result;
 use crate::batch::{Batch, Place};
 use crate::expression::{Expression, Verdict};
-use crate::object::{Chain, HookPoint};
+use crate::object::{Chain, Data, Element, Field, HookPoint, Rule, Set, Value};
 use ipnet::IpNet;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use tortie_dataplane::network::Outgoing;
+use tortie_dataplane::policy::Family;
 
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 /// The chain's name.
 const NAME: &str = "outgoing";
 /// `NF_IP_PRI_NAT_SRC`.
 const PRIORITY_SOURCE_NAT: i32 = 100;
+
+/// The rules about VXLAN in the base chains.
+pub struct Vxlan {
+    pub forward: Vec<Rule>,
+    pub input: Vec<Rule>,
+}
+
+/// What the base chains begin with while VXLAN is in use.
+pub fn vxlan(settings: &Settings) -> Vxlan {
+    let to_port = || say::udp_to(settings.vxlan_port);
+    let dropped = || [say::count(DROPPED_SPOOFED), say::verdict(Verdict::Drop)].concat();
+    // iifname "cali*" udp dport 4789 counter name "dropped_spoofed" drop
+    let of_workload = |prefix: &String| rule([say::from_interface(prefix), to_port(), dropped()]);
+    let of_workloads = || settings.interface_prefixes.iter().map(of_workload);
+    let forward = if settings.vxlan_of_workloads { Vec::new() } else { of_workloads().collect() };
+    let mut input: Vec<Rule> = of_workloads().collect();
+    // udp dport 4789 ip saddr @nodes4 accept
+    // udp dport 4789 ip6 saddr @nodes6 accept
+    input.extend(FAMILIES.map(|family| {
+        rule([to_port(), say::source_in(family, nodes(family).name), say::verdict(Verdict::Accept)])
+    }));
+    // udp dport 4789 counter name "dropped_spoofed" drop
+    input.push(rule([to_port(), dropped()]));
+    Vxlan { forward, input }
+}
+
+/// The set of a family's addresses of nodes.
+fn nodes(family: Family) -> Set {
+    let (name, field) = match family {
+        Family::V4 => ("nodes4", Field::Ipv4Address),
+        Family::V6 => ("nodes6", Field::Ipv6Address),
+    };
+    Set { name: name.into(), key: vec![field], data: Data::None, interval: false, size: 0 }
+}
+
+/// The sets that should be there, with their elements.
+pub fn sets(outgoing: &Outgoing) -> Vec<(Set, BTreeSet<Element>)> {
+    let Some(addresses) = &outgoing.vxlan else { return Vec::new() };
+    let of = |family| {
+        let addresses = addresses.iter().filter(move |address| Family::of(address) == family);
+        addresses.map(|address| match address {
+            IpAddr::V4(v4) => Element::exact(v4.octets(), Value::None),
+            IpAddr::V6(v6) => Element::exact(v6.octets(), Value::None),
+        })
+    };
+    FAMILIES.into_iter().map(|family| (nodes(family), of(family).collect())).collect()
+}
 
 /// The chain that should be there, if one should.
 pub fn chain(outgoing: &Outgoing) -> Option<Filled> {
@@ -45,10 +100,14 @@ impl Flat {
     /// Changes which connections leave with this host's address, and whether workloads' VXLAN is dropped: at once where tables of this process judge, in one
     /// transaction; else with the next [`Flat::install`]. Connections that are there keep the address that they have.
     pub fn set_outgoing(&mut self, outgoing: Outgoing) -> Result<()> {
-        let wraps = self.settings.outgoing.vxlan != outgoing.vxlan;
+        if self.settings.outgoing == outgoing {
+            return Ok(());
+        }
+        let wraps = self.settings.outgoing.vxlan.is_some() != outgoing.vxlan.is_some();
         self.settings.outgoing = outgoing;
         let Some(generation) = self.current.as_ref().map(|current| current.generation) else { return Ok(()) };
         let mut batch = self.batch();
+        self.write_nodes(&mut batch)?;
         if wraps {
             self.lead(&mut batch, Lead::To(generation));
         }
@@ -56,7 +115,24 @@ impl Flat {
         self.client.commit(batch)
     }
 
-    /// Writes the chain anew, or deletes it.
+    /// Makes the sets of nodes what they should be; before the rules that ask them.
+    pub(super) fn write_nodes(&mut self, batch: &mut Batch) -> Result<()> {
+        let table = self.settings.table.clone();
+        let present = self.client.sets(&table)?;
+        for (set, wanted) in sets(&self.settings.outgoing) {
+            let found: BTreeSet<Element> = if present.iter().any(|listed| listed.name == set.name) {
+                self.client.elements(&table, &set.name)?.into_iter().collect()
+            } else {
+                batch.add_set(&set);
+                BTreeSet::new()
+            };
+            batch.add_elements(&set.name, wanted.difference(&found));
+            batch.delete_elements(&set.name, found.difference(&wanted));
+        }
+        Ok(())
+    }
+
+    /// Writes the chain anew, or deletes it, and sets that no rule asks any more.
     pub(super) fn lead_out(&mut self, batch: &mut Batch) -> Result<()> {
         match chain(&self.settings.outgoing) {
             Some((chain, rules)) => {
@@ -71,6 +147,15 @@ impl Flat {
                     batch.delete_chain(NAME);
                 }
             }
+        }
+        if self.settings.outgoing.vxlan.is_none() {
+            let table = self.settings.table.clone();
+            let names = FAMILIES.map(|family| nodes(family).name);
+            let present = self.client.sets(&table)?;
+            present
+                .iter()
+                .filter(|set| names.contains(&set.name))
+                .for_each(|set| batch.delete_set(&set.name));
         }
         Ok(())
     }

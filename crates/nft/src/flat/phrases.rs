@@ -277,6 +277,13 @@ pub fn within(which: Address, net: IpNet) -> Vec<Expression> {
     phrase
 }
 
+/// `ip saddr @SET`
+pub fn source_in(of: Family, set: String) -> Vec<Expression> {
+    let mut phrase = family(of);
+    phrase.extend([address(Address::Source, of, R0), Expression::Lookup { set, key: R0, to: None }]);
+    phrase
+}
+
 /// `icmpv6 type @SET`
 pub fn icmp6_type_in(set: String) -> Vec<Expression> {
     let mut phrase = protocol(crate::flat::keys::ICMP6);

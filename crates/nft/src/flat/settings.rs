@@ -27,8 +27,10 @@ pub struct Settings {
     pub log: LogTarget,
     /// Which connections leave with this host's address, and whether VXLAN is in use.
     pub outgoing: Outgoing,
-    /// The UDP port of VXLAN: while that is in use, packets of workloads to it are dropped. None if they may send them.
-    pub vxlan_port: Option<u16>,
+    /// The UDP port of VXLAN: while that is in use, packets to it are dropped that no node has sent.
+    pub vxlan_port: u16,
+    /// Workloads may send them, to others than this host.
+    pub vxlan_of_workloads: bool,
     /// Use table ownership if the kernel has it: other processes can't change the table, and it outlives us.
     pub owned: Ownership,
     /// Fewest elements that a sized map is made for; maps are made for twice what they hold at first.
@@ -91,7 +93,8 @@ impl Default for Settings {
             endpoint_to_host: EndpointToHost::Drop,
             log: LogTarget::Group(9),
             outgoing: Outgoing::default(),
-            vxlan_port: Some(4789),
+            vxlan_port: 4789,
+            vxlan_of_workloads: false,
             owned: Ownership::IfAvailable,
             smallest_map: 1024,
         }

@@ -9,7 +9,7 @@ const CHAIN: &str = "chain outgoing";
 
 fn mk_outgoing(from: &[&str], inside: &[&str]) -> Outgoing {
     let nets = |nets: &[&str]| nets.iter().map(|net| net.parse::<IpNet>().unwrap()).collect();
-    Outgoing { from: nets(from), inside: nets(inside), vxlan: false }
+    Outgoing { from: nets(from), inside: nets(inside), vxlan: None }
 }
 
 #[test]
@@ -59,18 +59,42 @@ fn connections_from_pools_to_elsewhere_are_masqueraded_by_a_chain_that_is_there_
 }
 
 #[test]
-fn while_vxlan_is_in_use_workloads_may_not_send_any() {
+fn while_vxlan_is_in_use_only_nodes_may_send_it() {
     let (namespace, mut flat) = open("out-vxlan");
-    let line = "iifname \"cali*\" udp dport 4789 counter name \"dropped_spoofed\" drop";
+    let workloads = "iifname \"cali*\" udp dport 4789 counter name \"dropped_spoofed\" drop";
+    let among = |nodes: &[&str]| Outgoing {
+        vxlan: Some(nodes.iter().map(|node| node.parse().unwrap()).collect()),
+        ..Outgoing::default()
+    };
     flat.install(mk_tables()).unwrap();
-    assert!(!list_ruleset(&namespace).contains(line));
-    flat.set_outgoing(Outgoing { vxlan: true, ..Outgoing::default() }).unwrap();
+    assert!(!list_ruleset(&namespace).contains("4789"));
+    flat.set_outgoing(among(&["192.168.77.11", "192.168.77.12", "fd77::11"])).unwrap();
     let listing = list_ruleset(&namespace);
-    assert_eq!(listing.matches(line).count(), 2, "to others and to this host:\n{listing}");
+    assert_eq!(listing.matches(workloads).count(), 2, "to others and to this host:\n{listing}");
+    for line in [
+        "udp dport 4789 ip saddr @nodes4 accept",
+        "udp dport 4789 ip6 saddr @nodes6 accept",
+        "\t\tudp dport 4789 counter name \"dropped_spoofed\" drop",
+        "fd77::11",
+    ] {
+        assert!(listing.contains(line), "{line} is not in\n{listing}");
+    }
     assert!(flat.check().unwrap().is_none());
+    let (second, _driver) = open("out-vxlan-again");
+    run_with_input(&second, "nft", &["-f", "-"], &listing);
+    assert_eq!(comparable(&list_ruleset(&second)), comparable(&listing));
+
+    flat.set_outgoing(among(&["192.168.77.12", "192.168.77.13"])).unwrap();
+    let listing = list_ruleset(&namespace);
+    assert!(listing.contains("192.168.77.13") && !listing.contains("192.168.77.11"), "{listing}");
+    assert!(flat.check().unwrap().is_none());
+    run(&namespace, "nft", &["delete", "element", "inet", "tortie", "nodes4", "{ 192.168.77.12 }"]);
+    assert_eq!(flat.check().unwrap().different, 1);
     flat.repair().unwrap();
-    assert_eq!(list_ruleset(&namespace).matches(line).count(), 2);
+    assert!(flat.check().unwrap().is_none());
+    assert!(list_ruleset(&namespace).contains("192.168.77.12"));
     flat.set_outgoing(Outgoing::default()).unwrap();
-    assert!(!list_ruleset(&namespace).contains(line));
+    let listing = list_ruleset(&namespace);
+    assert!(!listing.contains("4789") && !listing.contains("nodes4"), "{listing}");
     assert!(flat.check().unwrap().is_none());
 }

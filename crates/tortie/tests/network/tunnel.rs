@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tortie_lab::Role;
 use tortie_netlink::Rtnetlink;
-use tortie_netlink::rtnetlink::{LinkRef, Route};
+use tortie_netlink::rtnetlink::{Forwarding, LinkRef, Mac, Route, Vxlan};
 
 use crate::cluster::{Cluster, OURS, connects, listen, seen_from};
 use crate::stream::Stream;
@@ -174,4 +174,55 @@ fn a_workload_may_not_send_what_only_nodes_send() {
     }
     assert_eq!(other.recv(&mut [0; 16]).unwrap(), 5);
     assert_eq!(wrapped.recv(&mut [0; 16]).unwrap(), 5, "unless an operator allows it");
+}
+
+#[test]
+fn a_stranger_who_speaks_for_a_pod_in_vxlan_is_not_heard_and_a_node_is() {
+    let mut cluster = Cluster::new(1, &pools("Always"));
+    let stranger = cluster.lab.add_host("stranger", Role::Outside).unwrap();
+    cluster.start(0);
+    let (web, web_at) = cluster.pod(0, "web", false);
+    cluster.until("the node has its device", || netlink(&cluster, 0).vxlan(DEVICE).unwrap().is_some());
+    let spec = cluster.get(&["node", "node0"])["spec"].clone();
+    let node: IpAddr = spec["ipv4VXLANTunnelAddr"].as_str().unwrap().parse().unwrap();
+    let mac = netlink(&cluster, 0).vxlan(DEVICE).unwrap().unwrap().0.mac.unwrap();
+
+    // A device like a node's, with an address like a pod's.
+    let mut theirs = netlink(&cluster, stranger);
+    let parent = theirs.index_of("eth0").unwrap();
+    let address = cluster.lab.hosts()[stranger].ipv4();
+    let vxlan =
+        Vxlan { id: 4096, port: 4789, local: Some(address.into()), parent: Some(parent), learning: false };
+    theirs.create_vxlan("vx0", Mac([2, 0, 0, 0, 0, 9]), 1450, &vxlan).unwrap();
+    theirs.set_up(LinkRef::Name("vx0")).unwrap();
+    let index = theirs.index_of("vx0").unwrap();
+    theirs.add_address(index, "10.65.200.1/32".parse().unwrap()).unwrap();
+    theirs.replace_forwarding(index, Forwarding { mac, host: cluster.lab.hosts()[0].ipv4().into() }).unwrap();
+    theirs.replace_neighbour(index, node, mac).unwrap();
+    let to_pod = Route::via(web_at[0].into(), node, index);
+    theirs.add_route(&Route { onlink: true, ..to_pod }).unwrap();
+
+    let receiver = cluster.inside(web).run(|| UdpSocket::bind((web_at[0], 7000)).unwrap()).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    let outside = cluster.lab.hosts()[stranger].namespace();
+    let sender = outside.run(|| UdpSocket::bind("10.65.200.1:0").unwrap()).unwrap();
+    sender.send_to(b"stranger", (web_at[0], 7000)).unwrap();
+    cluster.apply(&format!(
+        "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata: {{name: stranger}}\n\
+         spec: {{bgp: {{ipv4Address: {address}/24}}}}\n"
+    ));
+    let mut bytes = [0; 16];
+    cluster.until("it is a node now, and is heard", || {
+        sender.send_to(b"node", (web_at[0], 7000)).unwrap();
+        let mut bytes = [0; 16];
+        match receiver.peek(&mut bytes) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                false
+            }
+        }
+    });
+    let length = receiver.recv(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"node", "what came first was not heard");
 }
