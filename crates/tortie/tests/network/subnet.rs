@@ -132,3 +132,28 @@ fn a_killed_agent_loses_no_packet_and_comes_back_to_the_routes_as_they_should_be
     let (sent, came, from) = stream.stop();
     assert_eq!((came, from), (sent, vec![web_at[0]]), "every datagram came, from the pod itself");
 }
+
+#[test]
+fn an_address_that_a_node_has_borrowed_is_reached_there() {
+    let mut cluster = Cluster::started(
+        3,
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: small}\n\
+         spec: {cidr: 10.65.0.0/28, blockSize: 28}\n",
+    );
+    let pods: Vec<_> = (0..3).map(|node| cluster.pod(node, &format!("pod{node}"), false)).collect();
+    let single = |pod: usize| ipnet::IpNet::from(pods[pod].1[0]).to_string();
+    // The one block is the first node's, so the others' pods have addresses of his.
+    cluster.until("the owner leads to the borrowers", || {
+        cluster.led(0) == [(single(1), node(&cluster, 1)), (single(2), node(&cluster, 2))]
+    });
+    cluster.until("a borrower leads to the block's owner and to the other", || {
+        let block = ("10.65.0.0/28".to_owned(), node(&cluster, 0));
+        cluster.led(1) == [block, (single(2), node(&cluster, 2))] && cluster.led(2).len() == 2
+    });
+    let _listeners: Vec<_> = pods.iter().map(|(pod, at)| listen(cluster.inside(*pod), at, 80)).collect();
+    for (from, _) in &pods {
+        for (_, to) in &pods {
+            assert!(connects(cluster.inside(*from), to[0], 80));
+        }
+    }
+}
