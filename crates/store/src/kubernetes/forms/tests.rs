@@ -1,3 +1,5 @@
+//! The table of collections, places and prefixes.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use tortie_api::resource::Resource;

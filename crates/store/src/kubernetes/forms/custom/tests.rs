@@ -1,3 +1,5 @@
+//! Custom resources, both ways.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::super::{Written, collections, of_key};

@@ -1,3 +1,5 @@
+//! Blocks, handles, claims and settings, both ways.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::super::{Collection, Written, collections, of_key};

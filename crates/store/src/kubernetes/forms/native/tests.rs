@@ -1,3 +1,5 @@
+//! Kubernetes' own kinds, as they are read.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::super::{collections, of_key};

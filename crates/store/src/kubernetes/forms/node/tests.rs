@@ -1,3 +1,5 @@
+//! Nodes, both ways.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Pods as endpoints, and what is written of them.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
