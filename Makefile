@@ -5,13 +5,15 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TORTIE := $(TARGET)/release/tortie
 
-.PHONY: help demo test lint unit bench build install tools kube
+.PHONY: help demo test lint unit bench build install tools kube image cluster
 
 help:
 	@echo 'make demo    a lab on this machine: pods, policy, real packets, and what blocked which (KEEP=1 leaves it up)'
 	@echo 'make test    all tests (root; everything happens in network namespaces of their own)'
 	@echo 'make bench   the benchmarks: name=value lines'
 	@echo 'make build   the release binary, $(TORTIE)'
+	@echo 'make image   a container image, image.tar'
+	@echo 'make cluster a real Kubernetes of two nodes on this machine, with Tortie as its network (kube-lab/stop-all.sh ends it)'
 	@echo 'make install the binary, its names as calicoctl and CNI plugin, and the service, on this machine'
 
 tools:
@@ -39,6 +41,17 @@ unit: tools kube
 bench: tools
 	$(CARGO) build --release --workspace --bins
 	$(TARGET)/release/tortie-bench $(ARGS)
+
+# A container image with the binary in it.
+image: build
+	packaging/image image.tar
+
+# A real cluster of two nodes in namespaces of this machine, with Tortie as its network.
+cluster: kube build
+	@kube-lab/install
+	@kube-lab/build-image.sh
+	@packaging/image $$(kube-lab/where)/tortie.tar
+	@kube-lab/start-cluster.sh
 
 install: build
 	packaging/install

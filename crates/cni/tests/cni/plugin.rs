@@ -162,3 +162,21 @@ fn a_namespace_that_is_gone_fails_an_add_and_not_a_del() {
     assert_eq!(host.namespace.run(|| run(&del)).unwrap().exit, 0);
     assert_eq!((host.used(), host.interfaces().len(), host.endpoints().len()), (0, 0, 0));
 }
+
+#[test]
+fn loopback_is_set_up_and_tells_no_addresses() {
+    let (host, pod) = (Host::new(), mk_namespace());
+    let mut call = Call::add(&pod);
+    call.config = json!({ "cniVersion": "1.0.0", "name": "cni-loopback", "type": "loopback" });
+    let answer = |call: &Call<'_>| tortie_cni::loopback::run(&process(&host, call));
+    let down = answer(&call.command("CHECK"));
+    assert!(down.exit == 1 && down.stdout.contains("lo is down"), "{}", down.stdout);
+    let added = answer(&call);
+    let result: Value = serde_json::from_str(&added.stdout).unwrap();
+    assert_eq!(
+        (added.exit, &result["interfaces"], &result["ips"]),
+        (0, &json!([{ "name": "lo" }]), &json!([]))
+    );
+    assert_eq!(answer(&call.command("CHECK")).exit, 0);
+    assert_eq!(answer(&call.command("DEL")).exit, 0);
+}
