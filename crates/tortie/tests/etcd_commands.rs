@@ -112,7 +112,7 @@ fn what_keeps_a_command_from_its_datastore_is_said_with_what_to_try() {
         (&[("ETCD_CERT_FILE", "/x")], "ETCD_KEY_FILE: found \"\""),
         (
             &[("DATASTORE_TYPE", "etcd")],
-            "DATASTORE_TYPE: found \"etcd\", expected \"embedded\" or \"etcdv3\"",
+            "DATASTORE_TYPE: found \"etcd\", expected \"embedded\", \"etcdv3\" or \"kubernetes\"",
         ),
         (&[], "refused (os error 111); does etcd run there? ETCD_ENDPOINTS says where"),
     ] {
