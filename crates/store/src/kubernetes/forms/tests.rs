@@ -167,11 +167,20 @@ fn keys_stand_where_calicos_kubernetes_driver_puts_them() {
 }
 
 #[test]
+fn pods_are_told_as_endpoints_and_read_by_who_asks_for_one() {
+    let key = "/calico/resources/v3/kubernetes.io/pods/prod/web";
+    let pods = of_key(collections(), key).unwrap();
+    let place = Place { namespace: Some("prod".into()), name: "web".into() };
+    assert_eq!((pods.is_told_elsewhere(), pods.place(key)), (true, Some(place)));
+    assert!(under(collections(), keys::RESOURCES).iter().all(|one| !one.is_told_elsewhere()));
+    assert_eq!(under(collections(), key).len(), 1);
+}
+
+#[test]
 fn keys_that_no_object_can_hold_have_no_place() {
     for key in [
         "/calico/resources/v3/projectcalico.org/profiles/kns.prod",
         "/calico/resources/v3/projectcalico.org/ipamblocks/10-0-0-0-26",
-        "/calico/resources/v3/kubernetes.io/pods/prod/web",
         "/calico/resources/v3/projectcalico.org/",
         "/calico/felix/v1/host/n/endpoint/e",
         "/calico/ipam/v2/",
