@@ -445,7 +445,7 @@ impl Keeper {
             tracing::warn!(
                 count = unreached,
                 "blocks of other nodes are out of reach: not on this node's subnet, \
-                 or or their pool wants IPIP"
+                 or their pool wants IPIP"
             );
         }
         self.last = said;
