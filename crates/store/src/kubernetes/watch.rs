@@ -27,8 +27,10 @@ use crate::{Change, Error, Result, Revision, Watch};
 
 const ATTEMPT: &str = "watch the Kubernetes API";
 
-/// How often a kind is looked for that the cluster doesn't know (yet).
-const UNKNOWN_KIND: Duration = Duration::from_secs(3);
+/// How soon a kind is looked for again that the cluster doesn't know (yet); it doubles up to [`LONGEST`], since most such
+/// kinds never come.
+const SOON: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// A watch on one prefix of keys.
 pub struct KubernetesWatch {
@@ -139,8 +141,10 @@ impl Source {
 
     /// Waits until the cluster knows the kind, and tells what there is of it.
     async fn wait_for_kind(&mut self) -> Result<()> {
+        let mut pause = SOON;
         loop {
-            sleep(UNKNOWN_KIND).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST);
             let mut found = Vec::new();
             match self.api.all_of(self.collection, &self.prefix, &mut found).await {
                 Ok(None) | Err(Error::Unavailable { .. }) => {}
