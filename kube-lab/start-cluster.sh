@@ -7,6 +7,7 @@ export LAB_FABRIC=1
 . ./lib.sh
 count=${1:-2}
 export IMAGES="$BIN/pause.tar $BIN/agnhost.tar $BIN/tortie.tar"
+[ ! -e /run/netns/kl-fabric ] || die "a lab is up already: ./stop-all.sh ends it"
 began=$(date +%s)
 ./start-fabric.sh
 ./start-kube.sh
