@@ -16,6 +16,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::Receiver;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use tortie_netlink::rtnetlink::{
@@ -149,7 +150,10 @@ impl Wiring {
     /// [`Error::Netlink`]; nothing of it is left then.
     pub fn apply(&self, pod: &Namespace) -> Result<()> {
         let done = std::thread::scope(|scope| {
-            let wires = scope.spawn(|| self.pair.create(pod).and_then(|pair| self.dress(pair, pod)));
+            let forgetting = scope.spawn(|| forget(&self.addresses));
+            let wires = scope.spawn(move || {
+                self.pair.create(pod).and_then(|pair| self.dress(pair, pod, || forgotten(forgetting)))
+            });
             let panicked = |_| Err(Error::Gate("the thread that wires the pod panicked".into()));
             wires.join().unwrap_or_else(panicked)
         });
@@ -161,28 +165,30 @@ impl Wiring {
     }
 
     /// Everything after the pair itself: settings, addresses, routes, neighbours, and the kernel has taken all of it in.
-    /// Connections that the addresses had before are forgotten before any route leads here: those of established connections
-    /// pass without a judge. The host's end comes up last. For a thread that ends then: it enters the pod for good.
+    /// `forgotten` returns when the connections that the addresses had before are forgotten; it is called before any route
+    /// leads here, for those of established connections pass without a judge. The host's end comes up last. For a thread that
+    /// ends then: it enters the pod for good.
     ///
     /// # Errors
     /// [`Error::Netlink`]; what is left then goes with [`remove_from_host`].
-    pub fn dress(&self, mut pair: Created, pod: &Namespace) -> Result<()> {
-        std::thread::scope(|scope| {
-            // Begun outside of the pod: it stays there.
-            let forgetting = scope.spawn(|| forget(&self.addresses));
-            for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
-                sysctl::write(&name, value)?;
-            }
-            pod.enter()?;
-            self.pod_settings()?;
-            let mut inside = Rtnetlink::open()?;
-            self.dress_pod(&mut inside, pair.pod_index)?;
-            forgotten(forgetting)?;
-            self.dress_host(&mut pair.host, pair.host_index)?;
-            awake(&mut pair.host, pair.host_index)?;
-            awake(&mut inside, pair.pod_index)?;
-            self.listening(&mut inside)
-        })
+    pub fn dress(
+        &self,
+        mut pair: Created,
+        pod: &Namespace,
+        forgotten: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
+            sysctl::write(&name, value)?;
+        }
+        pod.enter()?;
+        self.pod_settings()?;
+        let mut inside = Rtnetlink::open()?;
+        self.dress_pod(&mut inside, pair.pod_index)?;
+        forgotten()?;
+        self.dress_host(&mut pair.host, pair.host_index)?;
+        awake(&mut pair.host, pair.host_index)?;
+        awake(&mut inside, pair.pod_index)?;
+        self.listening(&mut inside)
     }
 
     fn dress_host(&self, links: &mut Rtnetlink, index: u32) -> Result<()> {
@@ -382,6 +388,33 @@ pub fn forget(addresses: &[IpAddr]) -> Result<()> {
     }
     Conntrack::open()?.delete_addresses(addresses)?;
     Ok(())
+}
+
+/// Addresses whose connections are to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Somebody is about to get these.
+    Maybe(Vec<IpAddr>),
+    /// He has got these, or none; nothing follows.
+    Surely(Vec<IpAddr>),
+}
+
+/// Forgets the connections of what is planned while it is being written: that takes the kernel as long as a store's disk. Who
+/// has not got an address that he planned has lost somebody's connection its entry; its next packet makes a new one.
+///
+/// # Errors
+/// [`Error::Netlink`].
+pub fn forget_planned(planned: &Receiver<Plan>) -> Result<()> {
+    let mut done = Vec::new();
+    loop {
+        match planned.recv() {
+            // What fails now fails again, and is told then.
+            Ok(Plan::Maybe(addresses)) => done = forget(&addresses).map_or(Vec::new(), |()| addresses),
+            Ok(Plan::Surely(addresses)) if addresses == done => return Ok(()),
+            Ok(Plan::Surely(addresses)) => return forget(&addresses),
+            Err(_) => return Ok(()),
+        }
+    }
 }
 
 /// The end of a thread that forgets.

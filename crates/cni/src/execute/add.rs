@@ -6,7 +6,9 @@ use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
 use crate::identity::{Identity, Workload};
 use crate::output::{Address, Attachment, Interface, Route};
 use crate::request::{Command, Request};
-use crate::wiring::{Pair, Wiring, default_routes, random_mac, remove_from_host};
+use crate::wiring::{
+    Pair, Plan, Wiring, default_routes, forget_planned, forgotten, random_mac, remove_from_host,
+};
 use crate::{Error, Result, delegate};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -107,8 +109,8 @@ fn again(
     Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
 }
 
-/// Wires, stores, waits. One thread makes the pair, and dresses it as soon as the addresses are known; this one assigns them,
-/// stores the endpoint, and waits for the store's disk while the gate judges.
+/// Wires, stores, waits. One thread makes the pair, and dresses it as soon as the addresses are known; one forgets the
+/// connections that they had; this one assigns them, stores the endpoint, and waits for the store's disk while the gate judges.
 fn attach(
     context: &Context<'_>,
     request: &Request,
@@ -124,21 +126,28 @@ fn attach(
     std::thread::scope(|scope| {
         let (make, made) = channel();
         let (tell, told) = channel::<Wiring>();
+        let (plan, planned) = channel::<Plan>();
+        let forgetting = scope.spawn(move || forget_planned(&planned));
         let to_create = pair.clone();
         let wires = scope.spawn(move || {
             let created = to_create.create(pod)?;
             // Whoever does not listen any more has failed, and says so: nothing is to be done then.
             _ = make.send(());
-            told.recv().map_or(Ok(()), |wiring| wiring.dress(created, pod))
+            told.recv().map_or(Ok(()), |wiring| wiring.dress(created, pod, || forgotten(forgetting)))
         });
         let new = NewEndpoint::default();
         // One that is there already is changed, in a write of its own.
-        let along: Along = match before {
-            None => new.along(context, request, identity, &pair),
-            Some(_) => Box::new(|_| None),
-        };
-        let (attachment, revision) = addresses(context, request, identity, along)?;
-        let addresses: Vec<IpAddr> = attachment.ips.iter().map(|ip| ip.address.addr()).collect();
+        let together = before.is_none().then(|| new.along(context, request, identity, &pair));
+        let maybe = plan.clone();
+        let along: Along = Box::new(move |nets| {
+            _ = maybe.send(Plan::Maybe(nets.iter().map(IpNet::addr).collect()));
+            together.as_ref().and_then(|together| together(nets))
+        });
+        let assigned = addresses(context, request, identity, along);
+        let of = |attachment: &Attachment| attachment.ips.iter().map(|ip| ip.address.addr()).collect();
+        let addresses: Vec<IpAddr> = assigned.as_ref().map_or(Vec::new(), |(attachment, _)| of(attachment));
+        drop(plan.send(Plan::Surely(addresses.clone())));
+        let (attachment, revision) = assigned?;
         let routes = routes(request, &attachment.routes, &addresses);
         drop(tell.send(wiring(request, pair.clone(), &addresses, routes)));
         let stored = match revision.map(|revision| new.stored(revision)).transpose()?.flatten() {
