@@ -38,7 +38,7 @@ lint: tools
 unit: tools kube
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-bench: tools
+bench: tools kube
 	$(CARGO) build --release --workspace --bins
 	$(TARGET)/release/tortie-bench $(ARGS)
 

@@ -102,7 +102,10 @@ fn memory() -> anyhow::Result<()> {
 }
 
 /// Megabytes (10^6) that the process has resident.
-fn resident(process: u32) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// If it isn't there.
+pub fn resident(process: u32) -> anyhow::Result<f64> {
     status(process, "VmRSS:")
 }
 

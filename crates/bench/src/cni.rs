@@ -61,6 +61,7 @@ fn on(kept: Kept, arguments: &Arguments) -> anyhow::Result<()> {
             "cni"
         }
         Kept::Etcd => "cni_etcd",
+        Kept::Kubernetes => "cni_kubernetes",
     };
     let metadata = json!({"name": "bench"});
     let spec =
@@ -77,7 +78,7 @@ fn on(kept: Kept, arguments: &Arguments) -> anyhow::Result<()> {
         node.lab.add_pod(&format!("p{number}"))?;
     }
     node.start()?;
-    let runtime = Runtime { config: node_config(), node: &node, names };
+    let runtime = Runtime::new(&node, names);
     node.inside(|| {
         one_by_one(&runtime, *calls, "")?;
         eight_at_a_time(&runtime, *rounds)?;
@@ -161,7 +162,7 @@ fn at_once(work: impl Fn(&Pod) -> anyhow::Result<()> + Sync, pods: &[Pod]) -> an
 }
 
 /// What calls the plugin, in the host's namespace.
-struct Runtime<'a> {
+pub struct Runtime<'a> {
     node: &'a Node,
     config: String,
     /// How the names of the figures begin.
@@ -176,7 +177,12 @@ fn node_config() -> String {
     .to_string()
 }
 
-impl Runtime<'_> {
+impl<'a> Runtime<'a> {
+    /// Calls it on this node.
+    pub fn new(node: &'a Node, names: &'static str) -> Self {
+        Self { node, config: node_config(), names }
+    }
+
     fn median(&self, name: &str, samples: &[f64]) {
         figures::median(&format!("{}_{name}", self.names), samples);
     }
@@ -188,7 +194,11 @@ impl Runtime<'_> {
         Ok(since.elapsed().as_secs_f64() * 1e3)
     }
 
-    fn call(&self, verb: &str, pod: &Pod) -> anyhow::Result<()> {
+    /// Calls it, and waits for its end.
+    ///
+    /// # Errors
+    /// With what it says, if it fails.
+    pub fn call(&self, verb: &str, pod: &Pod) -> anyhow::Result<()> {
         let mut command = self.node.command();
         let name = pod.name();
         command

@@ -18,7 +18,7 @@ use tortie_store::embedded::{self, Embedded};
 use tortie_store::etcd::server::{Server, Start};
 use tortie_store::etcd::{self, Etcd};
 use tortie_store::ipam::{Allocator, run as run_alone};
-use tortie_store::{Datastore, MOST_WRITES, Write};
+use tortie_store::{Datastore, Write};
 
 use crate::figures;
 use crate::objects::NODE;
@@ -43,26 +43,28 @@ const RECORDS: &str = "/calico/ipam/v2/";
 const PUTS: &str = "/bench/";
 
 /// What a round measured: requests a second, and the milliseconds of each.
-struct Round {
+pub struct Round {
     per_second: f64,
     times: Vec<f64>,
 }
 
 /// Rounds of one kind.
 #[derive(Default)]
-struct Case {
+pub struct Case {
     rates: Vec<f64>,
     times: Vec<f64>,
 }
 
 impl Case {
-    fn add(&mut self, round: Round) -> f64 {
+    /// Adds one, and returns its requests a second.
+    pub fn add(&mut self, round: Round) -> f64 {
         self.rates.push(round.per_second);
         self.times.extend(round.times);
         round.per_second
     }
 
-    fn print(&self, name: &str, workers: &str) {
+    /// `NAME_per_sWORKERS` and so on.
+    pub fn print(&self, name: &str, workers: &str) {
         figures::median(&format!("{name}_per_s{workers}"), &self.rates);
         figures::median(&format!("{name}_p50_ms{workers}"), &self.times);
         figures::quantile(&format!("{name}_p99_ms{workers}"), &self.times, 0.99);
@@ -112,12 +114,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn suffix(workers: usize) -> &'static str {
+/// What a figure's name ends with.
+pub fn suffix(workers: usize) -> &'static str {
     if workers == 1 { "" } else { "_8" }
 }
 
 /// Takes addresses in an empty pool, and looks at what was given.
-fn addresses(store: &Arc<dyn Datastore>, workers: usize, count: usize) -> anyhow::Result<Round> {
+///
+/// # Errors
+/// If the store fails, an address is given twice, or the records don't agree.
+pub fn addresses(store: &Arc<dyn Datastore>, workers: usize, count: usize) -> anyhow::Result<Round> {
     empty(&**store, RECORDS)?;
     let view = view()?;
     let allocator = Allocator::new(Arc::clone(store));
@@ -182,7 +188,7 @@ fn at_once<T: Send>(
 
 fn empty(store: &dyn Datastore, prefix: &str) -> anyhow::Result<()> {
     let found = store.list_all(prefix)?.items;
-    for chunk in found.chunks(MOST_WRITES) {
+    for chunk in found.chunks(store.most_writes()) {
         let deletions: Vec<Write> = chunk.iter().map(|item| Write::delete(&item.key, None)).collect();
         store.write_all(&deletions)?;
     }

@@ -13,6 +13,7 @@ mod cni;
 mod figures;
 mod flat;
 mod ipam;
+mod kubernetes;
 mod node;
 mod objects;
 mod rounds;
@@ -51,6 +52,8 @@ enum Subject {
     Ipam(ipam::Arguments),
     /// The agent: starts, memory, idle processor time.
     Agent(agent::Arguments),
+    /// A Kubernetes API: memory with many pods, addresses a second.
+    Kubernetes(kubernetes::Arguments),
     /// All of them, each as it is by default, in processes of their own.
     All,
 }
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Subject::Cni(arguments) => cni::run(&arguments),
         Subject::Ipam(arguments) => ipam::run(&arguments),
         Subject::Agent(arguments) => agent::run(&arguments),
+        Subject::Kubernetes(arguments) => kubernetes::run(&arguments),
         Subject::All => all(),
     }
 }
@@ -72,7 +76,7 @@ fn main() -> anyhow::Result<()> {
 fn all() -> anyhow::Result<()> {
     let program = std::env::current_exe()?;
     let mut failed = Vec::new();
-    for subject in ["flat", "apply", "calicoctl", "cni", "ipam", "agent", "calc"] {
+    for subject in ["flat", "apply", "calicoctl", "cni", "ipam", "agent", "kubernetes", "calc"] {
         if !Command::new(&program).arg(subject).status()?.success() {
             failed.push(subject);
         }

@@ -1,8 +1,8 @@
-//! A node in a lab, with the real agent and a database of its own, or an etcd that it starts.
+//! A node in a lab, with the real agent and a database of its own, or an etcd or Kubernetes API that it starts.
 //!
 //! The programs are those beside this one (`tortie`), as `make bench` builds them. The database is in the directory
 //! for temporary files; its durability is what `TORTIE_DATABASE_SYNC` says, else `full`: each write waits for that
-//! disk, as each of etcd's does. etcd listens on the loopback of the node's namespace: who speaks with it is there.
+//! disk, as each of etcd's does. Servers listen on the loopback of the node's namespace: who speaks with it is there.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use tortie_nft::{Batch, Client as Tables};
 use tortie_store::embedded::{Embedded, Options};
 use tortie_store::etcd::server::{Server, Start};
 use tortie_store::etcd::{Etcd, Options as Settings};
+use tortie_store::kubernetes::{Kubernetes, server as kubernetes};
 use tortie_store::resources::Client;
 use tortie_store::{Datastore, MOST_WRITES, Write, keys};
 
@@ -48,12 +49,16 @@ pub enum Kept {
     Embedded,
     /// In an etcd.
     Etcd,
+    /// In a Kubernetes API, whose programs `make kube` builds.
+    #[value(skip)]
+    Kubernetes,
 }
 
 /// What keeps them.
 enum Keeper {
     Embedded(Embedded),
     Etcd(Server),
+    Kubernetes(kubernetes::Server),
 }
 
 /// The node. Ends its agent and removes everything when dropped.
@@ -107,6 +112,13 @@ impl Node {
                 let server = inside.run(|| Server::start(start))??;
                 (Arc::new(Etcd::open(Settings::new(vec![server.endpoint()]))?), Keeper::Etcd(server))
             }
+            Kept::Kubernetes => {
+                Rtnetlink::open_in(inside)?.set_up(LinkRef::Name("lo"))?;
+                let start =
+                    kubernetes::Start { directory: directory.path().join("kube"), ..Default::default() };
+                let server = inside.run(|| cluster(&tortie, start))??;
+                (Arc::new(Kubernetes::open(server.options()?)?), Keeper::Kubernetes(server))
+            }
         };
         let client = Client::new(store);
         inside.run(|| client.ensure_initialized())??;
@@ -131,6 +143,15 @@ impl Node {
         self.directory.path().join("agent.sock")
     }
 
+    /// The API server's own etcd, for who is [`Node::inside`].
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn registry(&self) -> anyhow::Result<Etcd> {
+        let Keeper::Kubernetes(server) = &self.keeper else { bail!("the node has no Kubernetes API") };
+        Ok(Etcd::open(Settings::new(vec![server.etcd().endpoint()]))?)
+    }
+
     /// The process of the agent.
     ///
     /// # Errors
@@ -149,6 +170,9 @@ impl Node {
             }
             Keeper::Etcd(server) => {
                 command.env("DATASTORE_TYPE", "etcdv3").env("ETCD_ENDPOINTS", server.endpoint().to_string())
+            }
+            Keeper::Kubernetes(server) => {
+                command.env("DATASTORE_TYPE", "kubernetes").env("KUBECONFIG", server.kubeconfig())
             }
         };
         if let Ok(durability) = std::env::var(DURABILITY) {
@@ -229,6 +253,17 @@ impl Node {
             Ok(())
         })
     }
+}
+
+/// A Kubernetes API with Calico's kinds and a node.
+fn cluster(tortie: &Path, start: kubernetes::Start) -> anyhow::Result<kubernetes::Server> {
+    let server = kubernetes::Server::start(start)?;
+    let kinds = Command::new(tortie).arg("crds").output().context("tortie crds")?;
+    server.kubectl(&["apply", "--server-side", "-f", "-"], std::str::from_utf8(&kinds.stdout)?)?;
+    server.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], "")?;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+    server.kubectl(&["create", "-f", "-"], &node.to_string())?;
+    Ok(server)
 }
 
 /// An object as it is stored.
