@@ -69,6 +69,9 @@ fn everything(action: Action) -> Box<[Rule]> {
     }])
 }
 
+/// The protocols that a service can serve.
+const SERVED: [u8; 3] = [6, 17, 132];
+
 /// Where sets get their ids.
 pub(crate) struct Compiler<'a> {
     pub(crate) symbols: &'a mut Symbols,
@@ -96,10 +99,20 @@ impl Compiler<'_> {
     }
 
     fn list(&mut self, drafts: Vec<Option<Draft>>, named: &mut Vec<SetId>) -> Box<[Rule]> {
-        (0u32..)
-            .zip(drafts)
-            .filter_map(|(index, draft)| draft.map(|draft| self.rule(index, draft, named)))
-            .collect()
+        let mut rules = Vec::with_capacity(drafts.len());
+        let places = (0u32..).zip(drafts).filter_map(|(index, draft)| Some((index, draft?)));
+        for (index, draft) in places {
+            // A rule with ports names its protocol. One for a service may leave it to the service: it is one for each.
+            if draft.destination.service.is_some() && draft.protocol.is_none() {
+                rules.extend(SERVED.map(|protocol| {
+                    let of = Draft { protocol: Some(protocol), ..draft.clone() };
+                    self.rule(index, of, named)
+                }));
+            } else {
+                rules.push(self.rule(index, draft, named));
+            }
+        }
+        rules.into()
     }
 
     fn rule(&mut self, index: u32, draft: Draft, named: &mut Vec<SetId>) -> Rule {
@@ -112,17 +125,23 @@ impl Compiler<'_> {
             not_protocol,
             icmp,
             not_icmp,
-            source: self.side(source, protocol, named),
-            destination: self.side(destination, protocol, named),
+            source: self.side(source, protocol, false, named),
+            destination: self.side(destination, protocol, true, named),
         }
     }
 
-    fn side(&mut self, side: DraftSide, protocol: Option<u8>, named: &mut Vec<SetId>) -> Side {
-        let DraftSide { selector, not_selector, nets, not_nets, ports, not_ports } = side;
+    fn side(
+        &mut self,
+        side: DraftSide,
+        protocol: Option<u8>,
+        is_destination: bool,
+        named: &mut Vec<SetId>,
+    ) -> Side {
+        let DraftSide { selector, not_selector, nets, not_nets, ports, not_ports, service } = side;
         let (mut within, mut without) = (Vec::new(), Vec::new());
         // A named port's set holds only what the selector picks: it says the same as both.
         let by_port_only = ports.ranges.is_empty() && !ports.names.is_empty();
-        let ports = self.ports(ports, selector.as_ref(), protocol, named);
+        let mut ports = self.ports(ports, selector.as_ref(), protocol, named);
         let not_ports = self.ports(not_ports, selector.as_ref(), protocol, named);
         if let Some(selector) = &selector
             && !by_port_only
@@ -131,6 +150,17 @@ impl Compiler<'_> {
         }
         if !nets.is_empty() {
             within.push(self.nets(nets));
+        }
+        if let Some(service) = service {
+            let name = self.symbols.acquire(&service);
+            let meaning = Meaning::Service { name, with_ports: is_destination };
+            let set = self.sets.define(meaning, self.expressions, self.symbols);
+            if is_destination {
+                named.push(set);
+                ports.named = [set].into();
+            } else {
+                within.push(set);
+            }
         }
         if let Some(selector) = &not_selector {
             without.push(self.selector(selector));

@@ -83,11 +83,14 @@ pub fn not_enforced(resource: &Resource) -> Option<NotEnforced> {
 
 /// The first field of a rule that tables of destination addresses and ports can't tell apart yet.
 pub(crate) fn in_rule(rule: &Rule) -> Option<&'static str> {
-    let EntityRule { services, ports, not_ports, .. } = &rule.source;
+    let EntityRule { ports, not_ports, .. } = &rule.source;
+    let EntityRule { services, ports: served, not_ports: not_served, .. } = &rule.destination;
     match &rule.http {
         Some(HttpMatch { methods, paths }) if !(methods.is_empty() && paths.is_empty()) => Some("http"),
-        _ if services.is_some() => Some("source.services"),
-        _ if rule.destination.services.is_some() => Some("destination.services"),
+        // A service says which ports; a rule that says them too passes no validation.
+        _ if services.is_some() && !(served.is_empty() && not_served.is_empty()) => {
+            Some("destination.services")
+        }
         _ if !(ports.is_empty() && not_ports.is_empty()) => Some("source.ports"),
         _ => None,
     }

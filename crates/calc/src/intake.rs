@@ -24,6 +24,7 @@ use crate::label::Labels;
 use crate::local::Local;
 use crate::policy::{self, Reading};
 use crate::profile::{PROFILE_TIER, Rules, Source};
+use crate::services;
 
 /// The label that holds a namespace's or a service account's name among those inherited.
 const NAME_LABEL: &str = "projectcalico.org/name";
@@ -126,15 +127,15 @@ impl Graph {
                 let source = self.derive(SERVICE_ACCOUNT_LABEL_PREFIX, name, labels, Rules::Empty);
                 self.put_profile(&account_profile(namespace, name), Some(source), Origin::Derived);
             }
-            // Mean nothing to policy, or nothing yet: rules that name services aren't enforced.
+            Resource::EndpointSlice(slice) => self.membership.services.put(slice, &mut self.symbols),
+            // Mean nothing to policy; a service is what its slices say.
             Resource::Node(_)
             | Resource::IPPool(_)
             | Resource::IPReservation(_)
             | Resource::IPAMConfiguration(_)
             | Resource::FelixConfiguration(_)
             | Resource::Pod(_)
-            | Resource::Service(_)
-            | Resource::EndpointSlice(_) => {}
+            | Resource::Service(_) => {}
         }
     }
 
@@ -142,6 +143,10 @@ impl Graph {
         match key.kind {
             Kind::WorkloadEndpoint | Kind::HostEndpoint | Kind::NetworkSet | Kind::GlobalNetworkSet => {
                 self.remove_item(Name::of(key));
+            }
+            Kind::EndpointSlice => {
+                let name = services::name_of(&key.namespace, &key.name);
+                self.membership.services.remove(&name, &mut self.symbols);
             }
             Kind::Tier => self.set_tier(&key.name, None),
             Kind::Profile => self.put_profile(&key.name, None, Origin::Stored),

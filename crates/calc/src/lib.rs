@@ -31,6 +31,7 @@ mod prefixes;
 mod profile;
 mod rule;
 mod selection;
+mod services;
 mod sets;
 mod stack;
 mod stats;

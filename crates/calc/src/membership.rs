@@ -24,18 +24,20 @@ use crate::label::{Effective, Label};
 use crate::members::{ListId, Lists};
 use crate::postings::Postings;
 use crate::prefixes::{Owner, Prefixes};
+use crate::services::Services;
 use crate::sets::{Meaning, Sets};
 use crate::symbol::{Symbol, Symbols};
 
 /// With more selectors than this at once, all items are asked instead of looked up by them.
 const MANY_SELECTORS: usize = 64;
 
-/// Items, their lists, and the prefixes.
+/// Items and services, their lists, and the prefixes.
 #[derive(Default)]
 pub(crate) struct Membership {
     pub(crate) items: Items,
     pub(crate) lists: Lists,
     pub(crate) prefixes: Prefixes,
+    pub(crate) services: Services,
     index: SelectorIndex,
     postings: Postings,
     picks: FxHashMap<ExpressionId, Pick>,
@@ -59,7 +61,7 @@ impl Pick {
         match meaning {
             Meaning::Selector(_) => self.plain = Some(set),
             Meaning::Port { name, protocol, selector: _ } => self.ports.push((*name, *protocol, set)),
-            Meaning::Nets(_) => {}
+            Meaning::Nets(_) | Meaning::Service { .. } => {}
         }
     }
 
@@ -195,6 +197,7 @@ impl Membership {
                         self.prefixes.set(*net, Owner::Nets(set.0), list, &mut self.lists);
                     }
                 }
+                Meaning::Service { name, with_ports } => self.services.begin(*name, *with_ports, *set),
                 Meaning::Selector(selector) | Meaning::Port { name: _, protocol: _, selector } => {
                     let pick = self.picks.entry(*selector).or_default();
                     if pick.is_empty() {
@@ -205,6 +208,7 @@ impl Membership {
                 }
             }
         }
+        self.services.settle(&mut self.prefixes, &mut self.lists);
         if !fresh.is_empty() && self.items.iter().any(|(_, item)| !item.dirty) {
             self.ask_items_of(fresh, reader);
         }
@@ -229,6 +233,7 @@ impl Membership {
                         self.prefixes.set(*net, Owner::Nets(set.0), ListId::EMPTY, &mut self.lists);
                     }
                 }
+                Meaning::Service { name, with_ports } => self.services.end(*name, *with_ports),
                 Meaning::Selector(selector) | Meaning::Port { name: _, protocol: _, selector } => {
                     if let Some(pick) = self.picks.get_mut(selector) {
                         pick.remove(*set);
@@ -241,6 +246,7 @@ impl Membership {
                 }
             }
         }
+        self.services.settle(&mut self.prefixes, &mut self.lists);
         if forgotten {
             let index = &self.index;
             self.postings.forget(|key| !index.requires(key));

@@ -14,6 +14,7 @@ use std::ops::{Bound, RangeBounds};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::members::{ListId, Lists};
+use crate::symbol::Symbol;
 
 /// Who names a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,8 @@ pub(crate) enum Owner {
     Item(u32),
     /// A set of nets by its id.
     Nets(u32),
+    /// A service by its name.
+    Service(Symbol),
 }
 
 /// The prefixes of both families.

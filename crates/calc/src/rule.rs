@@ -17,6 +17,7 @@ use tortie_dataplane::policy::{Family, IcmpMatch, PortRange};
 use crate::enforced;
 use crate::error::Fault;
 use crate::parse::{self, Parser};
+use crate::services::name_of;
 
 /// A rule that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,8 @@ pub(crate) struct DraftSide {
     pub(crate) not_nets: Vec<IpNet>,
     pub(crate) ports: DraftPorts,
     pub(crate) not_ports: DraftPorts,
+    /// A service behind which the side stands, `namespace/name`.
+    pub(crate) service: Option<Box<str>>,
 }
 
 /// Ports of one side.
@@ -122,6 +125,10 @@ pub(crate) fn read(
         destination.ports != DraftPorts::default() || destination.not_ports != DraftPorts::default();
     if has_ports && !protocol.is_some_and(|number| Protocol::Number(number).has_ports()) {
         return Err(Fault::Ports { field: "destination.ports" });
+    }
+    if destination.service.is_some() && protocol.is_some_and(|number| !Protocol::Number(number).has_ports()) {
+        // A service is met at its ports.
+        return Ok(None);
     }
     for side in [&source, &destination] {
         families.limit_to(&side.nets);
@@ -206,9 +213,10 @@ fn read_side(
         not_ports,
         service_accounts,
     } = side;
-    if let Some(ServiceMatch { name: _, namespace: _ }) = services {
-        // The rule isn't enforced, and doesn't come here.
-    }
+    let service = services.as_ref().map(|ServiceMatch { name, namespace: of }| {
+        let of = if of.is_empty() { namespace.unwrap_or_default() } else { of };
+        name_of(of, name).into()
+    });
     let selector = parser.optional(fields.selector, selector)?;
     let not_selector = parser.optional(fields.not_selector, not_selector)?;
     let accounts = match service_accounts {
@@ -240,6 +248,7 @@ fn read_side(
         not_nets: parse::nets(fields.not_nets, not_nets)?,
         ports: read_ports(ports),
         not_ports: read_ports(not_ports),
+        service,
     })
 }
 

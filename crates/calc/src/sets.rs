@@ -33,6 +33,13 @@ pub(crate) enum Meaning {
         /// Which endpoints.
         selector: ExpressionId,
     },
+    /// What stands behind a service.
+    Service {
+        /// `namespace/name`.
+        name: Symbol,
+        /// Whether the port must be one that is served there.
+        with_ports: bool,
+    },
 }
 
 struct Entry {
@@ -156,5 +163,6 @@ fn release(meaning: &Meaning, expressions: &mut Expressions, symbols: &mut Symbo
             expressions.release(*selector, symbols);
             symbols.release(*name);
         }
+        Meaning::Service { name, with_ports: _ } => symbols.release(*name),
     }
 }

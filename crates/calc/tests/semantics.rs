@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::policy::Direction::{self, Egress, Ingress};
+use tortie_api::resource::Resource;
 use tortie_dataplane::policy::{Member, Update};
 
 const WEB: &str = "10.0.0.1";
@@ -235,10 +236,48 @@ fn an_address_with_two_owners_is_in_the_sets_of_both_and_in_those_around_it() {
     assert!(members.len() == 2 && members.iter().all(|member| matches!(member, Member::Of(_))));
 }
 
+fn mk_slice(name: &str, service: &str, address: &str, ports: &Value) -> Event {
+    let metadata =
+        json!({"namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": service}});
+    let object = json!({"metadata": metadata, "addressType": "IPv4", "endpoints": [{"addresses": [address]}], "ports": ports});
+    Event::Upsert(Resource::from_json(Kind::EndpointSlice, object.to_string().as_bytes()).unwrap())
+}
+
+#[test]
+fn a_service_is_met_at_the_addresses_and_ports_of_its_slices() {
+    let to = json!({"action": "Allow", "destination": {"services": {"name": "db"}}});
+    let from = json!({"action": "Allow", "source": {"services": {"name": "db", "namespace": "shop"}}});
+    let spec = json!({"selector": "app == 'web'", "types": ["Ingress", "Egress"], "egress": [to], "ingress": [from]});
+    let mut node = Node::new("n1");
+    node.apply(cluster().into_iter().chain([mk_policy("shop", "p", spec)]));
+    let allowed = |node: &Node, from: &str, to: &str, port: u16| {
+        let way = if from == WEB { Egress } else { Ingress };
+        node.judge("shop/web", way, &Packet::tcp(from, to, port)).short().starts_with("Allow")
+    };
+    assert!(!allowed(&node, WEB, DB, 5432), "a service that isn't there is nobody");
+    let ports = json!([{"port": 5432}, {"port": 5432, "protocol": "UDP"}, {"name": "any"}]);
+    node.apply([mk_slice("db-1", "db", DB, &ports), mk_slice("other", "other", OUTSIDE, &ports)]);
+    assert!(allowed(&node, WEB, DB, 5432));
+    assert!(!allowed(&node, WEB, DB, 80), "another port");
+    assert!(!allowed(&node, WEB, OUTSIDE, 5432), "another service");
+    assert!(allowed(&node, DB, WEB, 80), "a source has no port");
+    node.apply([mk_slice("db-2", "db", OUTSIDE, &json!([{"port": 80, "protocol": "TCP"}]))]);
+    assert!(
+        allowed(&node, WEB, OUTSIDE, 80)
+            && !allowed(&node, WEB, OUTSIDE, 5432)
+            && allowed(&node, WEB, DB, 5432)
+    );
+    node.apply([mk_slice("db-1", "other", DB, &ports)]);
+    assert!(!allowed(&node, WEB, DB, 5432), "its slice is another's now");
+    node.apply([Event::Delete(ResourceKey::namespaced(Kind::EndpointSlice, "shop", "db-2"))]);
+    assert!(!allowed(&node, WEB, OUTSIDE, 80));
+    assert!(node.graph.memberships(OUTSIDE.parse().unwrap()).is_empty());
+}
+
 #[test]
 fn what_is_not_enforced_yet_or_unreadable_denies_in_its_place_for_its_types() {
     for rule in [
-        json!({"action": "Allow", "source": {"services": {"name": "web"}}}),
+        json!({"action": "Allow", "protocol": "TCP", "destination": {"services": {"name": "web"}, "ports": [80]}}),
         json!({"action": "Allow", "protocol": "TCP", "source": {"ports": [53]}}),
         json!({"action": "Allow", "http": {"methods": ["GET"]}}),
         json!({"action": "Allow", "source": {"selector": "app =="}}),

@@ -1,6 +1,6 @@
 //! Clusters and flows with the answers of Calico's own code: who decides, and what.
 //!
-//! Flows that meet a policy which isn't enforced yet (services, source ports) are left out, and so
+//! Flows that meet a policy which isn't enforced yet (source ports) are left out, and so
 //! are those from or to hosts.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -195,7 +195,7 @@ fn fields(rule: &Rule, names: &mut Vec<&'static str>) {
             nets,
             selector,
             namespace_selector,
-            services: _,
+            services,
             ports,
             not_nets,
             not_selector,
@@ -203,6 +203,7 @@ fn fields(rule: &Rule, names: &mut Vec<&'static str>) {
             service_accounts,
         } = side;
         given(*side != EntityRule::default(), name);
+        given(services.is_some(), "field services");
         given(!nets.is_empty(), "field nets");
         given(!not_nets.is_empty(), "field notNets");
         given(!selector.is_empty(), "field selector");

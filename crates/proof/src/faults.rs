@@ -45,7 +45,14 @@ pub fn all() -> Vec<(&'static str, Fault)> {
             }),
         ),
         ("an endpoint's second address is forgotten", object(second_address)),
+        ("a service's slice is forgotten", object(no_slice)),
     ]
+}
+
+fn no_slice(object: &mut Resource) {
+    if let Resource::EndpointSlice(slice) = object {
+        Arc::make_mut(slice).endpoints.truncate(1);
+    }
 }
 
 fn rules(object: &mut Resource, change: fn(&mut Rule)) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use tortie_api::core::{Namespace, ServiceAccount};
+use tortie_api::core::{EndpointSlice, Namespace, ServiceAccount, SliceEndpoint, SlicePort};
 use tortie_api::endpoint::{WorkloadEndpoint, WorkloadEndpointPort};
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::meta::{ObjectMeta, StringMap};
@@ -24,6 +24,8 @@ const TIERS: [&str; 4] = ["default", "sec", "a", "kube-admin"];
 const POLICIES: [&str; 5] = ["a", "a-b", "p1", "default.p1", "z"];
 const PROFILES: [&str; 3] = ["open", "logged", "missing"];
 const SERVICE_ACCOUNTS: [&str; 2] = ["web", "db"];
+/// Services' names.
+pub const SERVICES: [&str; 2] = ["web", "db"];
 
 /// Labels' names and values; an empty value is one too.
 pub const LABELS: [&str; 4] = ["app", "role", "env", "x/y"];
@@ -68,6 +70,9 @@ pub fn cluster(random: &mut Rng, theme: Theme) -> Objects {
     for _ in 0..random.usize(1..4) {
         put(network_set(random));
     }
+    for _ in 0..random.usize(1..6) {
+        put(slice(random));
+    }
     for _ in 0..random.usize(3..12) {
         put(policy(random, theme));
     }
@@ -99,7 +104,8 @@ pub fn edit(random: &mut Rng, theme: Theme, objects: &Objects) -> Edit {
             let name = pick(random, &PROFILES);
             profile(random, theme, name)
         }
-        4..=6 => network_set(random),
+        4..=5 => network_set(random),
+        6 => slice(random),
         7..=11 => endpoint(random),
         _ => policy(random, theme),
     })
@@ -260,6 +266,30 @@ fn network_set(random: &mut Rng) -> Resource {
         set.spec.nets = nets;
         set.into()
     }
+}
+
+/// Some addresses behind a service, or behind none. Two slices may name the same.
+fn slice(random: &mut Rng) -> Resource {
+    let name = format!("slice{}", random.u8(0..4));
+    let service = pick(random, &[SERVICES[0], SERVICES[0], SERVICES[1], ""]);
+    let labels = [("kubernetes.io/service-name".to_owned(), service.to_owned())];
+    let labels = labels.into_iter().filter(|(_, service)| !service.is_empty()).collect();
+    let namespace = pick(random, &NAMESPACES);
+    let mut slice = EndpointSlice { metadata: meta(namespace, &name, labels), ..EndpointSlice::default() };
+    slice.address_type = "IPv4".to_owned();
+    for _ in 0..random.usize(0..5) {
+        let address = addresses(random).remove(0);
+        let address = address.split('/').next().unwrap_or_default().to_owned();
+        slice.endpoints.push(SliceEndpoint { addresses: vec![address], ..SliceEndpoint::default() });
+    }
+    for _ in 0..random.usize(0..3) {
+        slice.ports.push(SlicePort {
+            protocol: pick(random, &[None, Some("TCP"), Some("UDP"), Some("SCTP")]).map(str::to_owned),
+            port: pick(random, &[None, Some(80), Some(80), Some(8080), Some(53)]),
+            ..SlicePort::default()
+        });
+    }
+    slice.into()
 }
 
 fn types(random: &mut Rng) -> Vec<String> {

@@ -2,10 +2,10 @@
 //! every field decides its share of the packets.
 
 use fastrand::Rng;
-use tortie_api::policy::{EntityRule, IcmpFields, Rule, ServiceAccountMatch};
+use tortie_api::policy::{EntityRule, IcmpFields, Rule, ServiceAccountMatch, ServiceMatch};
 use tortie_api::value::{Port, Protocol};
 
-use crate::random::{LABELS, VALUES, net, pick};
+use crate::random::{LABELS, NAMESPACES, SERVICES, VALUES, net, pick};
 
 /// What most rules of a cluster say something about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +32,8 @@ pub enum Theme {
     NamespaceSelector,
     /// `serviceAccounts`
     ServiceAccounts,
+    /// `services`
+    Services,
     /// `ports`: numbers and ranges
     Ports,
     /// `ports`: names
@@ -47,14 +49,25 @@ pub enum Theme {
 impl Theme {
     /// A theme; those whose field seldom decides come more often.
     pub fn pick(random: &mut Rng) -> Self {
-        let rare =
-            [Self::Icmp, Self::ServiceAccounts, Self::ServiceAccounts, Self::NamedPorts, Self::NamedPorts];
+        let rare = [
+            Self::Icmp,
+            Self::Icmp,
+            Self::NotIcmp,
+            Self::ServiceAccounts,
+            Self::ServiceAccounts,
+            Self::ServiceAccounts,
+            Self::NamedPorts,
+            Self::NamedPorts,
+            Self::NamedPorts,
+            Self::Ports,
+            Self::NotNets,
+        ];
         let all: Vec<Self> = Self::ALL.into_iter().chain(rare).chain(rare).collect();
         pick(random, &all)
     }
 
     /// All themes.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::IpVersion,
         Self::Protocol,
         Self::NotProtocol,
@@ -66,6 +79,7 @@ impl Theme {
         Self::NotSelector,
         Self::NamespaceSelector,
         Self::ServiceAccounts,
+        Self::Services,
         Self::Ports,
         Self::NamedPorts,
         Self::NotPorts,
@@ -130,6 +144,16 @@ pub fn rule(random: &mut Rng, theme: Theme, namespace: Option<&str>) -> Rule {
     let family = family && rule.protocol.as_ref().and_then(Protocol::number) != Some(1);
     entity(random, &mut rule.source, namespace, family, wants);
     entity(random, &mut rule.destination, namespace, family, wants);
+    if wants(random, Theme::Services, 60) {
+        // It stands alone on its side.
+        let side = if random.bool() { &mut rule.source } else { &mut rule.destination };
+        let of = match namespace {
+            Some(own) => pick(random, &["", own, "bank"]),
+            None => pick(random, &NAMESPACES),
+        };
+        let services = ServiceMatch { name: pick(random, &SERVICES).to_owned(), namespace: of.to_owned() };
+        *side = EntityRule { services: Some(services), ..EntityRule::default() };
+    }
     rule
 }
 

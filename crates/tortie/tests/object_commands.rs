@@ -461,7 +461,11 @@ fn what_is_stored_but_not_enforced_is_warned_of_and_the_command_succeeds() {
             "fine",
             "{types: [Egress], ingress: [{action: Allow, http: {methods: [GET]}}]}",
         ),
-        object("NetworkPolicy", "web", "{egress: [{action: Allow, destination: {services: {name: web}}}]}"),
+        object(
+            "NetworkPolicy",
+            "web",
+            "{egress: [{action: Allow, protocol: UDP, source: {notPorts: [53]}}]}",
+        ),
         object("GlobalNetworkPolicy", "http", "{ingress: [{action: Allow, http: {methods: [GET]}}]}"),
         object(
             "GlobalNetworkPolicy",
@@ -479,7 +483,7 @@ fn what_is_stored_but_not_enforced_is_warned_of_and_the_command_succeeds() {
     .concat();
     let warnings = "\
 Warning: NetworkPolicy(default/ports) denies in its place: ingress rule 1: source.ports: not enforced yet
-Warning: NetworkPolicy(default/web) denies in its place: egress rule 0: destination.services: not enforced yet
+Warning: NetworkPolicy(default/web) denies in its place: egress rule 0: source.ports: not enforced yet
 Warning: GlobalNetworkPolicy(http) denies in its place: ingress rule 0: http: not enforced yet
 Warning: GlobalNetworkPolicy(raw) has no effect: doNotTrack: not enforced yet
 Warning: GlobalNetworkPolicy(nat) has no effect: preDNAT: not enforced yet
