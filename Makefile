@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TORTIE := $(TARGET)/release/tortie
 
-.PHONY: help demo test lint unit bench build install tools kube image cluster
+.PHONY: help demo test lint unit bench build install tools kube image cluster cluster-images cluster-test cluster-bench
 
 help:
 	@echo 'make demo    a lab on this machine: pods, policy, real packets, and what blocked which (KEEP=1 leaves it up)'
@@ -14,6 +14,8 @@ help:
 	@echo 'make build   the release binary, $(TORTIE)'
 	@echo 'make image   a container image, image.tar'
 	@echo 'make cluster a real Kubernetes of two nodes on this machine, with Tortie as its network (kube-lab/stop-all.sh ends it)'
+	@echo 'make cluster-test   the same, tried: pods, policy, restarts, outages, leaks (SUITES=1: and the public suites, half an hour)'
+	@echo 'make cluster-bench  the same, measured: name=value lines'
 	@echo 'make install the binary, its names as calicoctl and CNI plugin, and the service, on this machine'
 
 tools:
@@ -46,12 +48,22 @@ bench: tools kube
 image: build
 	packaging/image image.tar
 
-# A real cluster of two nodes in namespaces of this machine, with Tortie as its network.
-cluster: kube build
+# A real cluster of two nodes in namespaces of this machine, with Tortie as its network, and the demo's shop in it.
+cluster: cluster-images
+	@kube-lab/start-cluster.sh
+	@TORTIE=$(abspath $(TORTIE)) kube-lab/shop.sh
+
+# Its programs and images.
+cluster-images: kube build
 	@kube-lab/install
 	@kube-lab/build-image.sh
 	@packaging/image $$(kube-lab/where)/tortie.tar
-	@kube-lab/start-cluster.sh
+
+# What needs kubelets, containerd and minutes: neither part of `make test` nor of `make bench`. ARGS goes to the program, for example
+# ARGS='policy first --pods 100'; KEEP=1 leaves the cluster up.
+cluster-test cluster-bench: cluster-images
+	$(CARGO) build --release -p tortie-cluster
+	@kube-lab/with-cluster.sh $(TARGET)/release/tortie-cluster $(@:cluster-%=%) $(ARGS)
 
 install: build
 	packaging/install

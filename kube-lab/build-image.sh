@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes the two images of the lab, $BIN/pause.tar and $BIN/agnhost.tar: a static pause, and upstream's agnhost beside Debian's static busybox.
+# Makes the two images of the lab, $BIN/pause.tar and $BIN/agnhost.tar: a static pause with a program that sends at once beside it, and upstream's agnhost beside Debian's static busybox.
 # agnhost goes by each of the tags that the suites ask for.
 set -euo pipefail
 cd "$(dirname "$0")"; . ./lib.sh; . ./go.sh
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/pause" "$work/agnhost"/{bin,etc,tmp,uploads}
 gcc -static -Os -s -o "$work/pause/pause" image/pause.c
+gcc -static -Os -s -Wall -Wextra -Werror -o "$work/pause/first" image/first.c
 ../packaging/make-image "$BIN/pause.tar" "$work/pause" '["/pause"]' '[]' "$PAUSE_IMAGE"
 CGO_ENABLED=0 nice -n "${NICE:-10}" go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags '-s -w' -o "$work/agnhost/agnhost" k8s.io/kubernetes/test/images/agnhost
 ln -s agnhost "$work/agnhost/agnhost-2"

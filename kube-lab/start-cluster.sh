@@ -13,6 +13,7 @@ began=$(date +%s)
 ./start-kube.sh
 for number in $(seq "$count"); do ./start-node.sh "n$number"; done
 kubectl apply --server-side -f ../deploy/crds.yaml >/dev/null
+[ ! -d "$BIN/crds" ] || kubectl apply --server-side -f "$BIN/crds" >/dev/null # ClusterNetworkPolicy, if build-conformance.sh has run
 kubectl wait --for condition=Established --timeout 60s crd --all >/dev/null
 kubectl apply -f ../deploy/tortie.yaml
 kubectl -n kube-system rollout status daemonset/tortie-node --timeout 120s

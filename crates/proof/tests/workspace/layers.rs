@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 6] = [
     &["calc", "analysis", "classify"],
     &["store", "netlink", "nft"],
     &["cni", "agent", "lab"],
-    &["tortie", "proof", "bench"],
+    &["tortie", "proof", "bench", "cluster"],
 ];
 /// Arrows inside a layer: one is the other's tool.
 const BESIDE: [(&str, &str); 2] = [("nft", "netlink"), ("agent", "cni")];

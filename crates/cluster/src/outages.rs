@@ -1,0 +1,163 @@
+//! The API server is away for a minute: traffic and enforcement don't notice, pods wait, and all is as it should be a second after.
+
+use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::kube::{Kube, PATIENCE, processes_of, until, words};
+use crate::policy::LIMIT;
+use crate::stage::{NAMESPACE, Stage, door, ensure_unfelt};
+use crate::streams::{ASKED, Stream};
+
+/// Every other millisecond a flow.
+const EVERY: Duration = Duration::from_millis(2);
+/// A minute of flows.
+const MINUTE: u32 = 30_000;
+
+/// The API server is killed, and started again with its own words after a minute. A pod whose sandbox died meanwhile waits for it.
+pub fn api(kube: &Kube) -> Result<()> {
+    let stage = Stage::build(kube)?;
+    let late = kube.sleepers(NAMESPACE, &[("late", &stage.nodes[1])])?.remove(0);
+    let server = Stopped::kill(kube, "kube-apiserver")?;
+    let streams = stage.streams(EVERY)?;
+    let dead = processes_of(&late.uid)?;
+    ensure!(!dead.is_empty(), "the late pod has no processes");
+    for process in &dead {
+        kill(Pid::from_raw(*process), Signal::SIGKILL)?;
+    }
+    streams[0].go_on(MINUTE)?;
+    let ran = processes_of(&late.uid)?.len();
+    println!("  {} flows without an API server, none lost, none leaked", ensure_unfelt(streams)?);
+    ensure!(ran < dead.len(), "the late pod runs, although nobody could say what it may do");
+    server.start_again(kube)?;
+    until("the API server is ready", PATIENCE, || {
+        Ok(kube.kubectl(&["get", "--raw", "/readyz"]).is_ok().then_some(()))
+    })?;
+    let ready = Instant::now();
+    let after = enforced(kube, &stage, || kube.apply(&door(false)).map(drop))?;
+    println!("  api_return_enforced_ms={:.0}", after.as_secs_f64() * 1000.0);
+    ensure!(after <= LIMIT, "a policy was enforced {after:?} after the apply");
+    until(
+        "the late pod runs",
+        PATIENCE,
+        || Ok((processes_of(&late.uid)?.len() >= dead.len()).then_some(())),
+    )?;
+    println!("  api_return_pod_s={:.1}", ready.elapsed().as_secs_f64());
+    stage.strike(kube)
+}
+
+/// Packets between the nodes and the API server vanish for a minute; policy that was written meanwhile holds a second after.
+pub fn cut(kube: &Kube) -> Result<()> {
+    let stage = Stage::build(kube)?;
+    let streams = stage.streams(EVERY)?;
+    streams[0].go_on(100)?;
+    let cut = Cut::make(kube)?;
+    streams[0].go_on(MINUTE)?;
+    println!("  {} flows without a way to the API server, none lost, none leaked", ensure_unfelt(streams)?);
+    // By the control plane's loopback.
+    kube.apply(&door(false))?;
+    let after = enforced(kube, &stage, || {
+        drop(cut);
+        Ok(())
+    })?;
+    println!("  cut_return_enforced_ms={:.0}", after.as_secs_f64() * 1000.0);
+    ensure!(after <= LIMIT, "a policy was enforced {after:?} after the way was free");
+    stage.strike(kube)
+}
+
+/// From the end of what is done until the door is shut on both nodes.
+fn enforced(kube: &Kube, stage: &Stage, act: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let start = |to| Stream::start(&stage.client, to, ASKED, Duration::from_millis(1));
+    let streams = [start(&stage.near)?, start(&stage.far)?];
+    streams[0].go_on(100)?;
+    act()?;
+    let acted = Instant::now();
+    streams[0].go_on(10_000)?;
+    let end = Instant::now();
+    let mut longest = Duration::ZERO;
+    for stream in streams {
+        let seen = stream.stop()?;
+        longest = longest
+            .max(seen.settled(acted, end, false).context("the policy isn't in force after ten seconds")?);
+    }
+    let agents = ["-n", "kube-system", "logs", "-l", "k8s-app=tortie-node", "-c", "agent", "--tail=4"];
+    if longest > LIMIT {
+        println!("{}", kube.kubectl(&agents)?);
+    }
+    Ok(longest)
+}
+
+/// A daemon of the control plane that was killed, and its words.
+struct Stopped {
+    name: &'static str,
+    words: Vec<String>,
+}
+
+impl Stopped {
+    fn kill(kube: &Kube, name: &'static str) -> Result<Self> {
+        let process = kube.started(name)?;
+        let text = std::fs::read_to_string(format!("/proc/{process}/cmdline")).context(name)?;
+        let words: Vec<String> = text.split_terminator('\0').map(str::to_owned).collect();
+        ensure!(
+            words.first().is_some_and(|program| program.ends_with(name)),
+            "{process} isn't {name}: {words:?}"
+        );
+        kill(process, Signal::SIGKILL)?;
+        until("it has ended", PATIENCE, || Ok(kill(process, None).is_err().then_some(())))?;
+        Ok(Stopped { name, words })
+    }
+
+    /// As `kube-lab/lib.sh` does it, so that its scripts find it.
+    fn start_again(self, kube: &Kube) -> Result<()> {
+        let file = kube.started_file(self.name);
+        let log = file.with_file_name("../log").join(format!("{}.log", self.name));
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| log.display().to_string())?;
+        let mut command = kube.in_control(Path::new(&self.words[0]));
+        command
+            .args(&self.words[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
+        // It outlives this program, as it did before.
+        let child = command.spawn()?;
+        std::fs::write(&file, format!("{}\n", child.id()))?;
+        Ok(())
+    }
+}
+
+/// The way between nodes and API server, cut without a word.
+struct Cut<'a>(&'a Kube);
+
+impl<'a> Cut<'a> {
+    fn make(kube: &'a Kube) -> Result<Self> {
+        let cut = Cut(kube);
+        let rules = "add table ip cut\nadd chain ip cut in { type filter hook input priority -300; }\nadd chain ip cut out { type filter hook output \
+                     priority -300; }\nadd rule ip cut in iifname eth0 meta l4proto tcp drop\nadd rule ip cut out oifname eth0 meta l4proto tcp drop";
+        words(cut.nft(rules))?;
+        Ok(cut)
+    }
+
+    fn nft(&self, rules: &str) -> Command {
+        let mut command = self.0.in_control(Path::new("nft"));
+        command.arg(rules);
+        command
+    }
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        // What can't be taken away goes with the namespace.
+        let _ = words(self.nft("delete table ip cut"));
+    }
+}
