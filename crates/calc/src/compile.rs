@@ -69,8 +69,9 @@ fn everything(action: Action) -> Box<[Rule]> {
     }])
 }
 
-/// The protocols that a service can serve.
-const SERVED: [u8; 3] = [6, 17, 132];
+/// The protocols that Kubernetes' pods have ports of: TCP, UDP, SCTP. A rule that asks for a port by its name alone, or for a service,
+/// is one for each.
+const WITH_PORTS: [u8; 3] = [6, 17, 132];
 
 /// Where sets get their ids.
 pub(crate) struct Compiler<'a> {
@@ -100,16 +101,16 @@ impl Compiler<'_> {
 
     fn list(&mut self, drafts: Vec<Option<Draft>>, named: &mut Vec<SetId>) -> Box<[Rule]> {
         let mut rules = Vec::with_capacity(drafts.len());
-        let places = (0u32..).zip(drafts).filter_map(|(index, draft)| Some((index, draft?)));
-        for (index, draft) in places {
-            // A rule with ports names its protocol. One for a service may leave it to the service: it is one for each.
-            if draft.destination.service.is_some() && draft.protocol.is_none() {
-                rules.extend(SERVED.map(|protocol| {
-                    let of = Draft { protocol: Some(protocol), ..draft.clone() };
-                    self.rule(index, of, named)
-                }));
-            } else {
-                rules.push(self.rule(index, draft, named));
+        for (index, draft) in (0u32..).zip(drafts) {
+            match draft {
+                None => {}
+                Some(draft) if draft.protocol.is_none() && draft.destination.says_protocol() => {
+                    for protocol in WITH_PORTS {
+                        let draft = Draft { protocol: Some(protocol), ..draft.clone() };
+                        rules.push(self.rule(index, draft, named));
+                    }
+                }
+                Some(draft) => rules.push(self.rule(index, draft, named)),
             }
         }
         rules.into()
@@ -190,7 +191,7 @@ impl Compiler<'_> {
                 None => self.expressions.acquire(&Arc::new(Selector::all()), self.symbols),
             };
             let name = self.symbols.acquire(&name);
-            // A rule with ports has a protocol: it was read so.
+            // A rule with ports has a protocol: it was read so, or became one for each.
             let meaning = Meaning::Port { name, protocol: protocol.unwrap_or_default(), selector };
             sets.push(self.sets.define(meaning, self.expressions, self.symbols));
         }

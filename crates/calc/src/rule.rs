@@ -45,6 +45,13 @@ pub(crate) struct DraftSide {
     pub(crate) service: Option<Box<str>>,
 }
 
+impl DraftSide {
+    /// Whether what it asks for says of itself which protocol it is of.
+    pub(crate) fn says_protocol(&self) -> bool {
+        self.service.is_some() || !self.ports.names.is_empty()
+    }
+}
+
 /// Ports of one side.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct DraftPorts {
@@ -123,7 +130,10 @@ pub(crate) fn read(
     let destination = read_side(destination, &DESTINATION, namespace, parser)?;
     let has_ports =
         destination.ports != DraftPorts::default() || destination.not_ports != DraftPorts::default();
-    if has_ports && !protocol.is_some_and(|number| Protocol::Number(number).has_ports()) {
+    // A port by its name alone is of the protocol that the pod says: it becomes a rule for each.
+    let DraftPorts { ranges, names } = &destination.ports;
+    let by_name = protocol.is_none() && ranges.is_empty() && !names.is_empty();
+    if has_ports && !by_name && !protocol.is_some_and(|number| Protocol::Number(number).has_ports()) {
         return Err(Fault::Ports { field: "destination.ports" });
     }
     if destination.service.is_some() && protocol.is_some_and(|number| !Protocol::Number(number).has_ports()) {

@@ -216,6 +216,24 @@ fn named_ports_are_the_ports_of_those_that_the_selector_picks() {
     }
 }
 
+/// As ClusterNetworkPolicy asks for it.
+#[test]
+fn a_port_by_its_name_alone_is_that_of_whichever_protocol_the_pod_says_and_a_number_alone_denies() {
+    let rules = |ports: Value| {
+        mk_global(
+            "p",
+            json!({"egress": [{"action": "Allow", "destination": {"ports": ports}}, {"action": "Pass"}]}),
+        )
+    };
+    let found = |ports, packet: &Packet| judged([rules(ports)], "shop/web", Egress, packet);
+    assert!(found(json!(["http"]), &Packet::tcp(WEB, DB, 8080)).starts_with("Allow"));
+    let other = Packet { protocol: 17, ..Packet::tcp(WEB, DB, 8080) };
+    for packet in [other, Packet::tcp(WEB, DB, 80)] {
+        assert_eq!(found(json!(["http"]), &packet), found(json!(["unheard-of"]), &packet));
+    }
+    assert!(found(json!(["http", 80]), &Packet::tcp(WEB, DB, 8080)).starts_with("Deny"));
+}
+
 #[test]
 fn an_address_with_two_owners_is_in_the_sets_of_both_and_in_those_around_it() {
     let mut node = Node::new("n1");

@@ -162,7 +162,9 @@ fn layer4(random: &mut Rng, rule: &mut Rule, theme: Theme, wants: impl Fn(&mut R
     let named = wants(random, Theme::NamedPorts, 10);
     let not = wants(random, Theme::NotPorts, 10);
     if ports || named || not {
-        rule.protocol = Some(with_ports(random));
+        // A port by its name alone, as ClusterNetworkPolicy has them.
+        let by_name = named && !ports && random.u8(0..4) == 0;
+        rule.protocol = (!by_name).then(|| with_ports(random));
     } else if wants(random, Theme::Protocol, 4) {
         let any = [
             Protocol::Name("TCP".into()),

@@ -110,6 +110,23 @@ fn a_named_port_has_a_protocol() {
     check(rule("TCP"), &[("shop/web -> shop/api udp/53", false), ("shop/web -> shop/api tcp/53", false)]);
 }
 
+/// A ClusterNetworkPolicy asks for a port by its name alone: it is of the protocol that the pod says.
+#[test]
+fn a_port_by_its_name_alone_is_of_the_protocol_that_the_pod_says() {
+    check(
+        json!({"destination": {"ports": ["dns"]}}),
+        &[("shop/web -> shop/api udp/53", true), ("shop/web -> shop/api tcp/53", false)],
+    );
+    check(
+        json!({"destination": {"ports": ["http"]}}),
+        &[
+            ("shop/web -> shop/api tcp/8080", true),
+            ("shop/web -> shop/api udp/8080", false),
+            ("shop/web -> shop/db tcp/8080", false),
+        ],
+    );
+}
+
 /// Named ports count only at endpoints that the rule's selector of that side selects.
 #[test]
 fn a_named_port_is_filtered_by_the_selector() {
