@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # run-policyapi.sh [TEST]: the network policy API's conformance tests (ClusterNetworkPolicy) against the lab's cluster, all or one by its short name.
-# Upstream's report goes to $LAB/log/policyapi.yaml, the log to policyapi.log. Left out: what is SCTP alone where the kernel has none, and
+# Upstream's report goes to $LAB/log/policyapi.yaml (and to the folder REPORTS), the log to policyapi.log. Left out: what is SCTP alone where the kernel has none, and
 # nodes as peers of a rule, which Calico doesn't know either.
 set -euo pipefail
+reports=${REPORTS:+$(realpath "$REPORTS")}
 cd "$(dirname "$0")"; . ./lib.sh
 mkdir -p "$LAB/log"
 kubectl apply --server-side -f "$BIN/crds" >/dev/null
@@ -14,4 +15,5 @@ in_net "$KUBE_NETNS" env KUBECONFIG="$PKI/admin.kubeconfig" "$BIN/policy-api-con
     -report-output "$LAB/log/policyapi.yaml" >"$LAB/log/policyapi.log" 2>&1 && code=0 || code=$?
 grep -E '^ *--- (FAIL|PASS|SKIP)' "$LAB/log/policyapi.log" | sed 's/ (.*//' | sort | uniq -c | sort -rn | awk '$2 == "---"' | cut -c1-160
 echo "asked for SCTP in vain: $(grep -c 'NOT ASKED' "$LAB/log/policyapi.log" || true)"
+[ -z "$reports" ] || cp "$LAB/log/policyapi.yaml" "$reports/"
 exit "$code"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # start-cluster.sh [NODES]: a cluster of that many nodes (2) with Tortie as its network, installed by the manifest as users do. Needs build-kube.sh,
-# build-image.sh and $BIN/tortie.tar (packaging/image). It stays up until stop-all.sh; kubectl.sh asks it.
+# build-image.sh and $BIN/tortie.tar (packaging/image). It stays up until stop-all.sh; kubectl.sh asks it. SUBNETS=2: the nodes on two subnets.
 set -euo pipefail
 cd "$(dirname "$0")"
 export LAB_FABRIC=1

@@ -143,6 +143,16 @@ impl Kube {
         })
     }
 
+    /// Runs a command where a node's kubelet runs.
+    pub fn in_node(&self, node: &str, command: &[&str]) -> Result<String> {
+        let outer = self.started(&format!("node-{node}"))?;
+        let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"))?;
+        let first = children.split_whitespace().next().with_context(|| format!("node {node} doesn't run"))?;
+        let mut entered = Command::new("nsenter");
+        entered.args(["-t", first, "-m", "-n", "-p", "-u", "-i", "--"]).args(command);
+        words(entered)
+    }
+
     /// The process that a script started under that name.
     pub fn started(&self, name: &str) -> Result<Pid> {
         let path = self.started_file(name);

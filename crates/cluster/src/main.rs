@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Try what must hold.
     Test {
-        /// Cases: pods, policy, agent, node, api, cut, first; all if none is named.
+        /// Cases: pods, policy, agent, upgrade, node, api, cut, first; all if none is named.
         cases: Vec<String>,
         /// How many pods `first` starts.
         #[arg(long, default_value_t = 1000)]
@@ -42,7 +42,7 @@ enum Command {
     Bench,
 }
 
-const CASES: [&str; 7] = ["pods", "policy", "agent", "node", "api", "cut", "first"];
+const CASES: [&str; 8] = ["pods", "policy", "agent", "upgrade", "node", "api", "cut", "first"];
 
 fn main() -> Result<()> {
     let kube = Kube::open()?;
@@ -66,6 +66,7 @@ fn run(kube: &Kube, case: &str, pods: u16) -> Result<()> {
         "pods" => pods::come_and_go(kube),
         "policy" => policy::holds(kube, 15).map(|figures| figures.print("policy")),
         "agent" => restarts::agent(kube),
+        "upgrade" => restarts::upgrade(kube),
         "node" => restarts::node(kube),
         "api" => outages::api(kube),
         "cut" => outages::cut(kube),

@@ -11,6 +11,9 @@ use crate::streams::{ASKED, CLOSED, Stream};
 /// A flow on each path: long enough for the slowest case within a stream's length.
 const EVERY: Duration = Duration::from_millis(2);
 
+/// The image, and another name for it.
+const TAGS: [&str; 2] = ["docker.io/tortie/node:dev", "docker.io/tortie/node:next"];
+
 /// Each node's agent is deleted as a pod: connections neither end nor begin that shouldn't, and a pod's start waits for nobody.
 pub fn agent(kube: &Kube) -> Result<()> {
     let stage = Stage::build(kube)?;
@@ -30,6 +33,26 @@ pub fn agent(kube: &Kube) -> Result<()> {
     stage.strike(kube)
 }
 
+/// The DaemonSet goes to another image, node by node, under traffic; and back.
+pub fn upgrade(kube: &Kube) -> Result<()> {
+    let stage = Stage::build(kube)?;
+    for node in &stage.nodes {
+        kube.in_node(node, &["ctr", "-n", "k8s.io", "images", "tag", "--force", TAGS[0], TAGS[1]])?;
+    }
+    let streams = stage.streams(EVERY)?;
+    streams[0].go_on(200)?;
+    for tag in [TAGS[1], TAGS[0]] {
+        let began = Instant::now();
+        let (agent, install) = (format!("agent={tag}"), format!("install={tag}"));
+        kube.kubectl(&["-n", "kube-system", "set", "image", "daemonset/tortie-node", &agent, &install])?;
+        kube.kubectl(&["-n", "kube-system", "rollout", "status", "daemonset/tortie-node", "--timeout=120s"])?;
+        println!("  {tag} runs on all nodes after {:.1} s", began.elapsed().as_secs_f64());
+    }
+    streams[0].go_on(200)?;
+    println!("  {} flows, none lost, none leaked", ensure_unfelt(streams)?);
+    stage.strike(kube)
+}
+
 /// A node loses power and comes again: the other doesn't notice, its own pods run again behind their policy, and no address is lost.
 pub fn node(kube: &Kube) -> Result<()> {
     let stage = Stage::build(kube)?;
@@ -40,7 +63,10 @@ pub fn node(kube: &Kube) -> Result<()> {
     allowed.go_on(200)?;
     let began = Instant::now();
     kube.script("stop-node.sh", &[there], &[("KEEP", "1")])?;
-    kube.script("start-node.sh", &[there], &[])?;
+    // As it was started: on which subnet its address says.
+    let address = kube.kubectl(&["get", "node", there, "-o", "jsonpath={.status.addresses[0].address}"])?;
+    let subnets = if address.starts_with("172.30.1.") { "2" } else { "1" };
+    kube.script("start-node.sh", &[there], &[("SUBNETS", subnets)])?;
     let far = until("the far pod runs again", PATIENCE, || restarted(kube, "far"))?;
     println!("  node {there} and its pod run again after {:.1} s", began.elapsed().as_secs_f64());
     allowed.stop()?.ensure(true, "allowed, on the other node")?;
