@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod event;
 pub mod fault;
 pub mod felix;
+pub mod first;
 pub mod kind;
 pub mod kubernetes;
 pub mod meta;

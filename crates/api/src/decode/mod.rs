@@ -20,6 +20,7 @@ use crate::registry;
 use crate::yaml::scalar::Scalar;
 use crate::yaml::tree::{self, Data, Mark, Node};
 
+pub(crate) use convert::convert as by_shape;
 pub use object::{Object, Places};
 
 /// Everything that a text holds.
@@ -71,8 +72,13 @@ pub fn decode(text: &str) -> Decoded {
 
 /// The same, one object after the other; returns what makes the text no YAML. What is to be had of a document's tree
 /// is had before the next is read: there may be thousands.
-pub fn each(text: &str, mut document: impl FnMut(Document)) -> Vec<Fault> {
-    let errors = tree::each(text, |node| collect(&node, String::new(), None, &mut document));
+pub fn each(text: &str, mut found: impl FnMut(Document)) -> Vec<Fault> {
+    each_node(text, |node, path, api_version, kind| found(document(node, path, api_version, kind)))
+}
+
+/// The same before anything is made of an object: its tree, where it stands in a list, its version and its kind.
+pub(crate) fn each_node(text: &str, mut found: impl FnMut(&Node, String, &str, &str)) -> Vec<Fault> {
+    let errors = tree::each(text, |node| collect(&node, String::new(), None, &mut found));
     let fault = |error: tree::SyntaxError| {
         let line = text.lines().nth(error.mark.line.saturating_sub(1)).unwrap_or_default().trim();
         let fault = Fault::new("", format!("error converting YAML to JSON: {error}")).at(error.mark);
@@ -82,7 +88,12 @@ pub fn each(text: &str, mut document: impl FnMut(Document)) -> Vec<Fault> {
 }
 
 /// Opens lists (`kind: List`, `kind: TierList` or a bare list) and decodes the objects in them.
-fn collect(node: &Node, path: String, inherited: Option<(&str, &str)>, found: &mut impl FnMut(Document)) {
+fn collect(
+    node: &Node,
+    path: String,
+    inherited: Option<(&str, &str)>,
+    found: &mut impl FnMut(&Node, String, &str, &str),
+) {
     if let Data::List(items) = &node.data {
         for (at, item) in items.iter().enumerate() {
             collect(item, format!("{path}[{at}]"), inherited, found);
@@ -103,10 +114,11 @@ fn collect(node: &Node, path: String, inherited: Option<(&str, &str)>, found: &m
         }
         return;
     }
-    found(document(node, path, api_version, kind));
+    found(node, path, api_version, kind);
 }
 
-fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Document {
+/// An object by its tree.
+pub(crate) fn document(node: &Node, path: String, api_version: &str, kind_name: &str) -> Document {
     let metadata = get(node, "metadata");
     let part = |name| metadata.and_then(|metadata| text_of(metadata, name)).filter(|part| !part.is_empty());
     let full_name = match (part("namespace"), part("name")) {

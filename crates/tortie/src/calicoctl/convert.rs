@@ -1,4 +1,4 @@
-//! `calicoctl convert`: policies of Kubernetes as Calico's objects, ready to be applied.
+//! `calicoctl convert`: objects of Calico's first API, and policies of Kubernetes, as Calico's objects of now, ready to be applied.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tortie_api::decode::{self, Object};
+use tortie_api::decode::Object;
+use tortie_api::fault::Fault;
+use tortie_api::first::{self, Item};
 use tortie_api::kind::Kind;
 use tortie_api::policy::{GlobalNetworkPolicySpec, NetworkPolicySpec};
 use tortie_api::resource::{Converted, Resource};
@@ -20,7 +22,7 @@ use crate::output::{self, Shown};
 /// The arguments of `calicoctl convert`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A file with policies of Kubernetes, or - for standard input.
+    /// A file with objects of `apiVersion: v1`, or with policies of Kubernetes, or - for standard input.
     #[arg(short, long)]
     filename: Option<PathBuf>,
     /// yaml or json.
@@ -52,12 +54,9 @@ fn convert(arguments: &Arguments) -> Result<String, String> {
         "json" => output::write_json_list,
         other => return Err(format!("unrecognized output format '{other}'")),
     };
+    let failed = |message| format!("failed to execute command: {message}");
     let mut converted = Vec::new();
-    for object in
-        read(filename.as_deref()).map_err(|message| format!("failed to execute command: {message}"))?
-    {
-        let (kind, json) =
-            as_calico(&object).map_err(|message| format!("failed to execute command: {message}"))?;
+    for (kind, json) in read(filename.as_deref()).map_err(failed)? {
         let faults = validate::validate_json(kind, &json);
         if !ignore_validation && !faults.is_empty() {
             return Err(format!(
@@ -70,16 +69,31 @@ fn convert(arguments: &Arguments) -> Result<String, String> {
     Ok(output::to_text(writer, &converted))
 }
 
-fn read(path: Option<&Path>) -> Result<Vec<Object>, String> {
+fn read(path: Option<&Path>) -> Result<Vec<(Kind, Value)>, String> {
     let path = path.ok_or_else(|| "no file is given; expected --filename".to_owned())?;
     let mut objects = Vec::new();
     for file in input::read(path, false).map_err(|error| format!("{error:#}"))? {
-        let read = decode::decode(&file.text).into_objects();
-        objects.extend(
-            read.map_err(|faults| faults.into_iter().next().map(|fault| fault.message).unwrap_or_default())?,
-        );
+        let (items, faults) = first::decode(&file.text);
+        for item in items {
+            objects.push(match item {
+                Item::Old(converted) => {
+                    converted.map_err(|faults| Refusal::of_faults("", &faults).message)?
+                }
+                Item::Other(document) => {
+                    let object = document.object.filter(|_| document.faults.is_empty());
+                    as_calico(&object.ok_or_else(|| first_of(document.faults))?)?
+                }
+            });
+        }
+        if !faults.is_empty() {
+            return Err(first_of(faults));
+        }
     }
     Ok(objects)
+}
+
+fn first_of(faults: Vec<Fault>) -> String {
+    faults.into_iter().next().map(|fault| fault.message).unwrap_or_default()
 }
 
 fn as_calico(object: &Object) -> Result<(Kind, Value), String> {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod convert;
 mod fixture;
 mod grammar;
 mod input;
