@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tortie_api::event::Event;
-use tortie_api::kind::Kind;
+use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::policy::Direction;
 use tortie_calc::network::Pools;
 use tortie_classify::lookup::{self, Detail};
@@ -178,9 +178,13 @@ pub fn run(
     ended
 }
 
-/// Makes sure that the store holds what every store holds, and this node.
+/// Makes sure that the store holds what every store holds, and this node, which a cluster's API must know already.
 fn register(client: &Client, node: &str) -> Result<()> {
     client.ensure_initialized()?;
+    if client.store().knows_pods() {
+        client.get(&ResourceKey::cluster(Kind::Node, node))?;
+        return Ok(());
+    }
     let object = json!({
         "apiVersion": Kind::Node.api().version(),
         "kind": Kind::Node.name(),

@@ -61,10 +61,16 @@ pub fn open(setting: impl Fn(&str) -> Option<String>) -> Result<Arc<dyn Datastor
     Ok(match kind(&setting)? {
         Kind::Embedded => Arc::new(embedded::Embedded::open(embedded::Options::from_settings(setting)?)?),
         Kind::Etcd => Arc::new(etcd::Etcd::open(etcd::Options::from_settings(setting)?)?),
-        Kind::Kubernetes => {
-            Arc::new(kubernetes::Kubernetes::open(kubernetes::Options::from_settings(setting)?)?)
-        }
+        Kind::Kubernetes => Arc::new(kubernetes(setting)?),
     })
+}
+
+/// The same where it is known to be a cluster's API.
+///
+/// # Errors
+/// As [`open`].
+pub fn kubernetes(setting: impl Fn(&str) -> Option<String>) -> Result<kubernetes::Kubernetes> {
+    kubernetes::Kubernetes::open(kubernetes::Options::from_settings(setting)?)
 }
 
 /// A setting of the environment as Calico reads it: under its name behind `CALICO_`, or its name alone. An empty value is none.

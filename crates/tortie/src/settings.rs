@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tortie_api::yaml::tree::{self, Data, Node};
+use tortie_store::kubernetes::Kubernetes;
 use tortie_store::open;
 use tortie_store::resources::Client;
 
@@ -60,11 +61,24 @@ pub fn datastore_type(file: &Path) -> anyhow::Result<String> {
 /// What of the settings makes no sense, or why the datastore can't be opened.
 pub fn client(file: &Path, context: Option<&str>) -> anyhow::Result<Client> {
     let said = said(file)?;
-    let store = open::open(|name| match (name, context) {
+    Ok(Client::new(open::open(|name| in_context(&said, context, name))?))
+}
+
+/// The API of the cluster that the settings name, as [`client`] opens it where the datastore is one.
+///
+/// # Errors
+/// As [`client`].
+pub fn kubernetes(file: &Path, context: Option<&str>) -> anyhow::Result<Kubernetes> {
+    let said = said(file)?;
+    Ok(open::kubernetes(|name| in_context(&said, context, name))?)
+}
+
+/// A setting, where a context of the kubeconfig may have been named.
+fn in_context(said: &BTreeMap<String, String>, context: Option<&str>, name: &str) -> Option<String> {
+    match (name, context) {
         ("K8S_CURRENT_CONTEXT", Some(context)) => Some(context.to_owned()),
-        _ => setting(&said, name),
-    })?;
-    Ok(Client::new(store))
+        _ => setting(said, name),
+    }
 }
 
 /// What a file says, which need not be there if it is the default one.

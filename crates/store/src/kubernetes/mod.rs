@@ -12,6 +12,7 @@
 //! connection serves all, and an object is gone when its value has been passed on.
 
 mod credentials;
+mod definitions;
 pub mod forms;
 mod http;
 mod kubeconfig;

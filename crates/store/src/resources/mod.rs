@@ -7,6 +7,7 @@
 
 mod addresses;
 mod canonical;
+mod cluster;
 mod defaults;
 mod initial;
 pub(crate) mod metadata;
@@ -152,6 +153,7 @@ impl Client {
         match self.store.get(&keys::resource(id))? {
             Some(kv) => addresses::shown(self, id, read(id, &kv.value, kv.revision)?),
             None if initial::is_default_allow(id) => Ok(default_allow_profile()),
+            None if id.kind == Kind::Profile => cluster::profile(self, id),
             None => Err(Error::Missing { id: id.clone() }),
         }
     }
@@ -179,6 +181,7 @@ impl Client {
         let mut unreadable = Vec::new();
         if kind == Kind::Profile {
             item(default_allow_profile());
+            cluster::each_profile(self, &mut item)?;
         }
         for kv in items {
             // A key of another shape under the kind's prefix is nobody's object.
@@ -243,6 +246,7 @@ impl Client {
     fn update_from(&self, draft: Draft, labels: Labels, unchanged: Unchanged) -> Result<Value> {
         let Draft { id, given, object: wanted } = draft;
         rules::before_defaults(&id, &wanted)?;
+        cluster::refuse(self, &id, cluster::UPDATE)?;
         let key = keys::resource(&id);
         let mut attempts = 0;
         loop {
@@ -302,8 +306,9 @@ impl Client {
             absent(id)
         };
         match self.create_if(draft.clone(), allowed) {
-            Err(Error::AlreadyExists { id }) => {
-                rules::updatable(&id)?;
+            // A node of a cluster isn't ours to create, but what is there can be updated.
+            Err(Error::AlreadyExists { .. } | Error::NotSupported { operation: cluster::CREATE, .. }) => {
+                rules::updatable(&draft.id)?;
                 self.update_from(draft, labels, Unchanged::Left)
             }
             outcome => outcome,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tortie_api::kind::{Kind, ResourceKey};
 
 use super::metadata::is_tiered;
-use super::{Client, DEFAULT_ALLOW_PROFILE, initial};
+use super::{Client, DEFAULT_ALLOW_PROFILE, cluster, initial};
 use crate::{Error, InvalidField, Result, keys};
 
 /// The tier of a policy that names none.
@@ -60,6 +60,7 @@ pub fn before_defaults(id: &ResourceKey, object: &Value) -> Result<()> {
 
 /// What a new object needs.
 pub fn on_create(client: &Client, id: &ResourceKey, object: &Value) -> Result<()> {
+    cluster::refuse(client, id, cluster::CREATE)?;
     match id.kind {
         kind if is_tiered(kind) => {
             client.get(&ResourceKey::cluster(Kind::Tier, text(object, "/spec/tier"))).map(drop)
@@ -112,6 +113,7 @@ pub fn on_update(id: &ResourceKey, old: &Value, new: &Value) -> Result<()> {
 
 /// What may not go.
 pub fn on_delete(client: &Client, id: &ResourceKey) -> Result<()> {
+    cluster::refuse(client, id, cluster::DELETE)?;
     match id.kind {
         Kind::Profile if initial::is_default_allow(id) => Err(default_profile("Delete", "deleted")),
         Kind::Tier if BUILT_IN_TIERS.contains(&&*id.name) => Err(Error::NotSupported {

@@ -9,9 +9,8 @@ use tortie_api::kind::{Kind, ResourceKey};
 use tortie_store::resources::{Client, Labels};
 use tortie_store::{KeyValue, keys};
 
-use super::export;
+use super::{export, import};
 use crate::objects::{Failure, Store};
-use crate::settings;
 
 /// The arguments of `calicoctl datastore`.
 #[derive(Debug, Args)]
@@ -40,7 +39,7 @@ struct Migrate {
 enum Command {
     /// Write all that a cluster in Kubernetes needs to standard output.
     Export(Only),
-    /// Read such a file into a cluster in Kubernetes.
+    /// Read such a file into a cluster's Kubernetes API that holds nothing of Calico's yet, and leave it locked.
     Import(Import),
     /// Lock the cluster: objects can be written, but no pod comes or goes.
     Lock(Only),
@@ -56,7 +55,7 @@ struct Only {
 
 #[derive(Debug, Args)]
 struct Import {
-    /// The file to read.
+    /// The file to read, or - for standard input.
     #[arg(short, long)]
     filename: Option<PathBuf>,
     #[command(flatten)]
@@ -69,7 +68,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Datastore::MigratePolicyNames(Only { store }) => rename_policies(&store),
         Datastore::Migrate(Migrate { command }) => match command {
             Command::Export(Only { store }) => export::run(&store),
-            Command::Import(Import { filename: _, store }) => Err(refuse_import(&store)),
+            Command::Import(Import { filename, store }) => import::run(filename.as_deref(), &store),
             Command::Lock(Only { store }) => set_ready(&store, false),
             Command::Unlock(Only { store }) => set_ready(&store, true),
         },
@@ -80,19 +79,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// An import is always into Kubernetes.
-fn refuse_import(store: &Store) -> Failure {
-    match settings::datastore_type(&store.config) {
-        Ok(found) => Failure::Command(format!(
-            "invalid datastore type: {found} to import to for datastore migration. Datastore type must be kubernetes"
-        )),
-        Err(error) => Failure::Command(format!("{error:#}")),
-    }
+fn set_ready(store: &Store, ready: bool) -> Result<(), Failure> {
+    mark(&store.open_plainly()?, ready)
 }
 
-fn set_ready(store: &Store, ready: bool) -> Result<(), Failure> {
+/// Locks a cluster, or unlocks it.
+pub fn mark(client: &Client, ready: bool) -> Result<(), Failure> {
     let doing = if ready { "unlocking" } else { "locking" };
-    let client = store.open_plainly()?;
     if !ready {
         client.ensure_initialized().map_err(|error| {
             Failure::Command(format!(

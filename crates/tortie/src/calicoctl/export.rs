@@ -16,7 +16,7 @@ use crate::output::{self, Shown};
 use crate::packed::Packed;
 
 /// The kinds that are exported. What names nodes comes after them, policies after tiers.
-const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 17] = [
     Kind::IPPool,
     Kind::BGPPeer,
     Kind::Tier,
@@ -64,7 +64,7 @@ fn export(client: &Client) -> Result<String, String> {
             return Err(error.to_string());
         }
         // Kubernetes' own policies come from there.
-        objects.items.retain(|object| !name(object).starts_with("knp.default."));
+        objects.items.retain(|object| !is_kubernetes_policy(object));
         for object in &mut objects.items {
             for field in ["uid", "resourceVersion", "creationTimestamp"] {
                 object["metadata"].as_object_mut().map(|metadata| metadata.remove(field));
@@ -87,6 +87,11 @@ fn export(client: &Client) -> Result<String, String> {
     let addresses = addresses(client, &names).map_err(|error| error.to_string())?;
     let text = serde_json::to_string_pretty(&addresses).map_err(|error| error.to_string())?;
     Ok(out + &text + "\n")
+}
+
+/// Whether Calico made it of a policy of Kubernetes.
+pub fn is_kubernetes_policy(object: &Value) -> bool {
+    name(object).starts_with("knp.default.")
 }
 
 fn name(object: &Value) -> &str {

@@ -8,6 +8,7 @@ mod convert;
 mod datastore;
 mod export;
 mod grammar;
+mod import;
 mod node;
 mod validate;
 mod version;

@@ -11,12 +11,15 @@ use tortie_store::Datastore;
 use tortie_store::embedded::{Durability, Embedded, Options};
 use tortie_store::etcd::server::{Server, Start};
 use tortie_store::etcd::{self, Etcd};
+use tortie_store::kubernetes::{self, Kubernetes};
 
 /// Which store a test is on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum On {
     Embedded,
     Etcd,
+    /// A cluster's API that knows nothing of Calico.
+    Kubernetes,
 }
 
 /// Makes of each function `fn(On)` two tests.
@@ -42,6 +45,7 @@ pub(crate) use on_both;
 pub struct Fixture {
     directory: tempfile::TempDir,
     server: Option<Server>,
+    cluster: Option<kubernetes::server::Server>,
 }
 
 /// What a command said, and how it ended.
@@ -69,7 +73,17 @@ impl Fixture {
         let server = (on == On::Etcd).then(|| {
             Server::start(Start { directory: directory.path().join("etcd"), ..Start::default() }).unwrap()
         });
-        Fixture { directory, server }
+        let cluster = (on == On::Kubernetes).then(|| {
+            let directory = directory.path().join("cluster");
+            let start = kubernetes::server::Start { directory, ..kubernetes::server::Start::default() };
+            kubernetes::server::Server::start(start).unwrap()
+        });
+        Fixture { directory, server, cluster }
+    }
+
+    /// kubectl, as the cluster's administrator.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        self.cluster.as_ref().unwrap().kubectl(arguments, input).unwrap()
     }
 
     pub fn path(&self) -> &Path {
@@ -80,6 +94,9 @@ impl Fixture {
     pub fn store(&self) -> Arc<dyn Datastore> {
         if let Some(server) = &self.server {
             return Arc::new(Etcd::open(etcd::Options::new(vec![server.endpoint()])).unwrap());
+        }
+        if let Some(cluster) = &self.cluster {
+            return Arc::new(Kubernetes::open(cluster.options().unwrap()).unwrap());
         }
         let options =
             Options { durability: Durability::Normal, ..Options::new(self.path().join("tortie.db")) };
@@ -97,6 +114,9 @@ impl Fixture {
             .env("TORTIE_DATABASE_SYNC", "normal");
         if let Some(server) = &self.server {
             command.env("ETCD_ENDPOINTS", server.endpoint().to_string());
+        }
+        if let Some(cluster) = &self.cluster {
+            command.env("DATASTORE_TYPE", "kubernetes").env("KUBECONFIG", cluster.kubeconfig());
         }
         command
     }

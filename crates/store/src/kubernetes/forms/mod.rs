@@ -29,6 +29,7 @@ use serde_json::Value;
 use tortie_api::kind::{Api, Kind, Scope};
 
 use crate::keys;
+pub(crate) use custom::converted_uid;
 
 /// Kubernetes' core.
 pub const CORE: &str = "/api/v1";
