@@ -3,6 +3,7 @@
 //! Here is what the plugin adds to `tortie-ipam`: pools by name, the order in which annotation, namespace and
 //! configuration name pools, requested addresses, and that a pod gets all it wants or nothing.
 
+use crate::annotations::{self, Annotations};
 use crate::identity::Identity;
 use crate::{Error, Result};
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ use tortie_api::endpoint::NodeSpec;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::pool::{IpPoolSpec, IpReservationSpec};
 use tortie_ipam::{
-    AssignAddress, AutoAssign, AutoAssigned, HandleId, Machine, Now, Pool, Reservations, Use, View,
+    AssignAddress, AutoAssign, AutoAssigned, HandleId, Machine, Now, Pool, Release, Reservations, Use, View,
     addresses_of_handle, assign_address, assignment_of, auto_assign, release_by_handle,
 };
 use tortie_store::ipam::Allocator;
@@ -39,7 +40,7 @@ pub struct Wanted {
     /// These addresses and no others.
     pub requested: Vec<IpAddr>,
     /// The pod's annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
 }
 
 /// Who asks address management.
@@ -122,6 +123,39 @@ pub fn release(at: Addresses<'_>, view: &Arc<View>, handle: &HandleId) -> Result
     }
 }
 
+/// Releases those of some addresses that this pod has, by whichever container.
+///
+/// # Errors
+/// [`Error::Addresses`] or [`Error::Store`].
+pub fn release_of_pod(
+    at: Addresses<'_>,
+    view: &Arc<View>,
+    identity: &Identity,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    at.take_settings()?;
+    let own = attributes(identity);
+    let mut releases = Vec::new();
+    for address in addresses {
+        let found = match at.run(assignment_of(Arc::clone(view), *address))? {
+            Ok(found) => found,
+            Err(tortie_ipam::Error::DoesNotExist { .. }) => continue,
+            Err(error) => return Err(Error::Addresses(format!("failed to release ipAddrs: {error}"))),
+        };
+        if ["namespace", "pod"].iter().all(|name| found.attributes.get(*name) == own.get(*name)) {
+            let sequence_number = found.sequence_number;
+            releases.push(Release { address: *address, handle: found.handle, sequence_number });
+        }
+    }
+    if releases.is_empty() {
+        return Ok(());
+    }
+    match at.run(tortie_ipam::release(Arc::clone(view), now(), releases))?.error {
+        None => Ok(()),
+        Some(error) => Err(Error::Addresses(format!("failed to release ipAddrs: {error}"))),
+    }
+}
+
 /// The addresses that a handle has; empty if there is no such handle.
 ///
 /// # Errors
@@ -159,19 +193,22 @@ fn assign_any(
     let namespace = namespace_of(at.client, identity)?;
     let pools = |family: usize, configured: &[String]| {
         let annotated = [&wanted.annotations, &namespace.annotations];
-        let annotated = annotated.into_iter().find_map(|found| found.get(POOL_ANNOTATIONS[family]));
+        let annotated =
+            annotated.into_iter().find_map(|found| annotations::said(found, POOL_ANNOTATIONS[family]));
         let names = match annotated {
-            Some(list) => annotation_list(POOL_ANNOTATIONS[family], list)?,
+            Some(list) => annotations::list(list)?,
             None => configured.to_vec(),
         };
         names.iter().map(|name| pool_of(view, name)).collect::<Result<Vec<IpNet>>>()
     };
+    let families = annotations::families(&wanted.annotations, &namespace.annotations)?;
+    let (v4, v6) = families.unwrap_or((wanted.v4, wanted.v6));
     let machine = auto_assign(
         Arc::clone(view),
         now(),
         AutoAssign {
-            v4: wanted.v4.into(),
-            v6: wanted.v6.into(),
+            v4: v4.into(),
+            v6: v6.into(),
             handle: Some(identity.handle()),
             attributes: attributes(identity),
             v4_pools: pools(0, &wanted.v4_pools)?,
@@ -235,7 +272,7 @@ fn assign_requested(
 #[derive(Default)]
 struct NamespaceFacts {
     labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
+    annotations: Annotations,
 }
 
 fn namespace_of(client: &Client, identity: &Identity) -> Result<NamespaceFacts> {
@@ -259,16 +296,6 @@ fn pool_of(view: &View, name: &str) -> Result<IpNet> {
         Error::Addresses(format!(
             "error parsing pool {name:?}: the given pool ({name}) does not exist, or is not enabled"
         ))
-    })
-}
-
-/// A JSON list of texts in an annotation.
-///
-/// # Errors
-/// [`Error::Addresses`] with the annotation's name.
-pub fn annotation_list(name: &str, text: &str) -> Result<Vec<String>> {
-    serde_json::from_str(text).map_err(|error| {
-        Error::Addresses(format!("failed to parse '{text}' of annotation {name} as JSON: {error}"))
     })
 }
 

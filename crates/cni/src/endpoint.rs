@@ -1,7 +1,7 @@
 //! The WorkloadEndpoint that a call stores, field by field as Calico's plugin writes it, and the profile of networks
 //! without Kubernetes. Pure; next hop: the store, and from there the agent's calculation.
 
-use crate::address::annotation_list;
+use crate::annotations;
 use crate::config::{NamedPort, NetworkConfig};
 use crate::identity::{Identity, Workload};
 use crate::{Error, Result};
@@ -91,7 +91,9 @@ pub fn endpoint(
 
 /// Floating addresses, each to the pod's address of its family.
 fn translations(config: &NetworkConfig, addresses: &[IpAddr]) -> Result<Vec<IpNat>> {
-    let Some(text) = config.args.cni.annotations.get(ANNOTATION_FLOATING) else { return Ok(Vec::new()) };
+    let Some(text) = annotations::said(&config.args.cni.annotations, ANNOTATION_FLOATING) else {
+        return Ok(Vec::new());
+    };
     if !config.feature_control.floating_ips {
         return Err(Error::Addresses("requested feature is not enabled: floating_ips".into()));
     }
@@ -104,15 +106,15 @@ fn translations(config: &NetworkConfig, addresses: &[IpAddr]) -> Result<Vec<IpNa
         let internal = internal.ok_or_else(|| fault("the pod has no address of this family"))?;
         Ok(IpNat { internal_ip: internal.to_string(), external_ip: address.to_string() })
     };
-    annotation_list(ANNOTATION_FLOATING, text)?.iter().map(translate).collect()
+    annotations::list(text)?.iter().map(translate).collect()
 }
 
 /// Prefixes that the pod may send from beside its own addresses.
 fn source_prefixes(config: &NetworkConfig) -> Result<Vec<String>> {
-    let Some(text) = config.args.cni.annotations.get(ANNOTATION_SOURCE_PREFIXES) else {
+    let Some(text) = annotations::said(&config.args.cni.annotations, ANNOTATION_SOURCE_PREFIXES) else {
         return Ok(Vec::new());
     };
-    let prefixes = annotation_list(ANNOTATION_SOURCE_PREFIXES, text)?;
+    let prefixes = annotations::list(text)?;
     match prefixes.iter().find(|prefix| prefix.parse::<IpNet>().is_err()) {
         None => Ok(prefixes),
         Some(bad) => Err(Error::Addresses(format!(

@@ -11,6 +11,7 @@
 //! Formats are those of the CNI specification 1.1; names, profiles, messages and wiring are Calico's.
 
 pub mod address;
+pub mod annotations;
 pub mod config;
 pub mod delegate;
 pub mod endpoint;

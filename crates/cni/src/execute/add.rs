@@ -1,7 +1,8 @@
 //! ADD.
 
 use super::Context;
-use crate::address::{self, Along, Wanted, annotation_list};
+use crate::address::{self, Along, Wanted};
+use crate::annotations::{self, Asked};
 use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
 use crate::identity::{Identity, Workload};
 use crate::output::{Address, Attachment, Interface, Route};
@@ -24,8 +25,6 @@ use tortie_store::resources::{Client, Labels, Prepared};
 
 /// The IPAM that is ours.
 pub(super) const CALICO_IPAM: &str = "calico-ipam";
-const ANNOTATION_ADDRESSES: &str = "cni.projectcalico.org/ipAddrs";
-const ANNOTATION_ADDRESSES_NO_IPAM: &str = "cni.projectcalico.org/ipAddrsNoIpam";
 const ANNOTATION_MAC: &str = "cni.projectcalico.org/hwAddr";
 
 /// Attaches a container.
@@ -260,20 +259,10 @@ fn addresses(
     identity: &Identity,
     along: Along,
 ) -> Result<(Attachment, Option<Revision>)> {
-    let annotations = &request.config.args.cni.annotations;
-    let (fixed, free) =
-        (annotations.get(ANNOTATION_ADDRESSES), annotations.get(ANNOTATION_ADDRESSES_NO_IPAM));
-    if let (Some(_), Some(_)) = (fixed, free) {
-        return Err(Error::Addresses(format!(
-            "can't have both annotations: {ANNOTATION_ADDRESSES:?} and {ANNOTATION_ADDRESSES_NO_IPAM:?} in use at the same time"
-        )));
-    }
-    if let Some(text) = free {
-        if !request.config.feature_control.ip_addrs_no_ipam {
-            return Err(Error::Addresses("requested feature is not enabled: ip_addrs_no_ipam".into()));
-        }
-        let nets = parse_addresses(ANNOTATION_ADDRESSES_NO_IPAM, text)?;
-        let ips = nets.into_iter().map(|address| Address { address: IpNet::from(address), gateway: None });
+    let asked = annotations::asked(&request.config)?;
+    if let Asked::Unmanaged(addresses) = asked {
+        let ips =
+            addresses.into_iter().map(|address| Address { address: IpNet::from(address), gateway: None });
         return Ok((Attachment { ips: ips.collect(), ..Attachment::default() }, None));
     }
     let (attachment, revision) = if request.config.ipam.plugin_type == CALICO_IPAM {
@@ -295,11 +284,15 @@ fn assign(
     along: Along,
 ) -> Result<(Vec<IpNet>, Option<Revision>)> {
     let config = &request.config;
-    let annotations = &config.args.cni.annotations;
-    let requested = match (annotations.get(ANNOTATION_ADDRESSES), request.args.ip) {
-        (Some(text), _) => parse_addresses(ANNOTATION_ADDRESSES, text)?,
-        (None, Some(address)) => vec![address],
-        (None, None) => Vec::new(),
+    let asked = annotations::asked(config)?;
+    let is_given = matches!(asked, Asked::Given(_));
+    let requested = match (asked, request.args.ip) {
+        (Asked::Given(addresses), _) => {
+            give_back(context, identity)?;
+            addresses
+        }
+        (_, Some(address)) => vec![address],
+        (_, None) => Vec::new(),
     };
     let wanted = Wanted {
         v4: config.ipam.assign_ipv4.unwrap_or(true),
@@ -307,7 +300,7 @@ fn assign(
         v4_pools: config.ipam.ipv4_pools.clone(),
         v6_pools: config.ipam.ipv6_pools.clone(),
         requested,
-        annotations: annotations.clone(),
+        annotations: config.args.cni.annotations.clone(),
     };
     if !wanted.v4 && !wanted.v6 && wanted.requested.is_empty() {
         return Err(Error::Config {
@@ -317,7 +310,12 @@ fn assign(
         });
     }
     let view = context.view(&identity.node)?;
-    address::assign(context.addresses(), &view, identity, &wanted, along)
+    address::assign(context.addresses(), &view, identity, &wanted, along).map_err(|error| match error {
+        Error::Addresses(message) if is_given => {
+            Error::Addresses(format!("error getting IP from IPAM: {message}"))
+        }
+        error => error,
+    })
 }
 
 /// Addresses with their blocks' masks, and routes to the blocks, as `calico-ipam` prints them.
@@ -333,21 +331,15 @@ fn calico_result(nets: &[IpNet]) -> Attachment {
     Attachment { ips, routes, ..Attachment::default() }
 }
 
-/// At most one address of each family.
-fn parse_addresses(annotation: &str, text: &str) -> Result<Vec<IpAddr>> {
-    let list = annotation_list(annotation, text)?;
-    let parse = |text: &String| {
-        text.parse()
-            .map_err(|_| Error::Addresses(format!("annotation {annotation}: {text:?} is no IP address")))
-    };
-    let addresses: Vec<IpAddr> = list.iter().map(parse).collect::<Result<_>>()?;
-    let of = |v4: bool| addresses.iter().filter(|address| address.is_ipv4() == v4).count();
-    if addresses.is_empty() || of(true) > 1 || of(false) > 1 {
-        return Err(Error::Addresses(format!(
-            "annotation {annotation}: {text}: expected one address of each family at most, and one at least"
-        )));
+/// Releases what an earlier container of the pod still has: the pod asks for the same addresses again, and the runtime may take the old
+/// container away later. What is another pod's by now stays.
+fn give_back(context: &Context<'_>, identity: &Identity) -> Result<()> {
+    let Some(before) = context.stored(identity)? else { return Ok(()) };
+    if before.spec.ip_networks.is_empty() {
+        return Ok(());
     }
-    Ok(addresses)
+    let view = context.view(&identity.node)?;
+    address::release_of_pod(context.addresses(), &view, identity, &addresses_of(&before))
 }
 
 /// What the pod's routes lead to: what another IPAM gave, or the default routes; both on request.

@@ -45,7 +45,7 @@ impl Kube {
 }
 
 impl Machine {
-    fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> String {
         self.kube.as_ref().unwrap().kubectl(&self.host, arguments, input)
     }
 
@@ -58,19 +58,19 @@ impl Machine {
         self.kubectl(&["create", "-f", "-"], &pod);
     }
 
-    fn annotation(&self, pod: &str, name: &str) -> String {
+    pub fn annotation(&self, pod: &str, name: &str) -> String {
         let path = format!("jsonpath={{.metadata.annotations.cni\\.projectcalico\\.org/{name}}}");
         self.kubectl(&["-n", "shop", "get", "pod", pod, "-o", &path], "")
     }
 
-    fn blocks(&self) -> Vec<Value> {
+    pub fn blocks(&self) -> Vec<Value> {
         let blocks = self.kubectl(&["get", "ipamblocks.crd.projectcalico.org", "-o", "json"], "");
         let blocks: Value = serde_json::from_str(&blocks).unwrap();
         blocks["items"].as_array().unwrap().clone()
     }
 
     /// How many addresses are given.
-    fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         let held = |block: &Value| {
             block["spec"]["allocations"].as_array().unwrap().iter().filter(|one| !one.is_null()).count()
         };
@@ -118,6 +118,18 @@ fn pods_of_a_cluster_are_wired_and_judged_by_what_kubectl_says() {
     );
     in_force(&pods, 80);
     machine.kubectl(&["-n", "shop", "delete", "networkpolicies.crd.projectcalico.org", "first"], "");
+    in_force(&pods, 81);
+    // What passes the schema and can't be understood closes what it may be about, and is named.
+    machine.kubectl(
+        &["apply", "-f", "-"],
+        "{apiVersion: crd.projectcalico.org/v1, kind: NetworkPolicy, metadata: {name: broken, namespace: shop}, spec: {order: 1, selector: app ==, ingress: [{action: Allow}]}}",
+    );
+    let patience = Instant::now() + Duration::from_secs(60);
+    while pods.is_open(81) {
+        assert!(Instant::now() < patience, "a policy that can't be read denies");
+    }
+    machine.status_when(|status| status["faults"].to_string().contains("shop/broken"));
+    machine.kubectl(&["-n", "shop", "delete", "networkpolicies.crd.projectcalico.org", "broken"], "");
     in_force(&pods, 81);
     // A label that changes takes effect as well.
     machine.kubectl(&["-n", "shop", "label", "pod", "web", "--overwrite", "app=other"], "");

@@ -12,7 +12,8 @@ use tortie_netlink::{Namespace, OwnedNamespace};
 use crate::cluster::Cluster;
 use crate::kube::Kube;
 
-const NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"net","type":"calico","nodename":"node1",
+/// The network configuration that the plugin gets if nothing else is said.
+pub const NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"net","type":"calico","nodename":"node1",
     "ipam":{"type":"calico-ipam"},"policy":{"type":"k8s"}}"#;
 
 /// A host in a network namespace with its agent. Everything goes with it.
@@ -43,12 +44,18 @@ impl Machine {
 
     /// With its objects in a Kubernetes API of its own, of which it is the node `node1`.
     pub fn on_kubernetes(name: &str) -> Self {
+        let mut machine = Self::on_kubernetes_without_agent(name);
+        machine.start();
+        machine
+    }
+
+    /// The same before an agent of ours was ever there.
+    pub fn on_kubernetes_without_agent(name: &str) -> Self {
         let mut machine = Self::bare(name);
         machine.kube = Some(Kube::start(&machine.host, &machine.files.path().join("kube")));
         machine.apply(
             "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n",
         );
-        machine.start();
         machine
     }
 
@@ -159,23 +166,38 @@ impl Machine {
 
     /// Calls the plugin for a new pod; whether it succeeded, and what it said.
     pub fn try_add(&mut self, pod: &str) -> (bool, String) {
+        self.make_pod(pod);
+        self.call("ADD", pod)
+    }
+
+    /// A network namespace for a pod.
+    pub fn make_pod(&mut self, pod: &str) {
         let inside = OwnedNamespace::create(&format!("{}-{pod}", self.host.name())).unwrap();
         self.pods.push((pod.to_owned(), inside, String::new()));
-        self.call("ADD", pod)
     }
 
     /// Calls the plugin for a pod that is there; whether it succeeded, and what it said.
     pub fn call(&self, verb: &str, pod: &str) -> (bool, String) {
+        self.call_with(verb, pod, NETWORK)
+    }
+
+    /// The same with another network configuration.
+    pub fn call_with(&self, verb: &str, pod: &str, network: &str) -> (bool, String) {
+        self.call_as(verb, pod, network, &format!("container-{pod}"))
+    }
+
+    /// The same for a container of another name.
+    pub fn call_as(&self, verb: &str, pod: &str, network: &str, container: &str) -> (bool, String) {
         let mut command = self.command(&[]);
         command
             .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", format!("container-{pod}"))
+            .env("CNI_CONTAINERID", container)
             .env("CNI_NETNS", self.inside(pod).label())
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", "/opt/cni/bin")
             .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}"));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(NETWORK.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(network.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod annotated;
 mod cluster;
 mod cut;
 mod faults;

@@ -7,7 +7,7 @@ use crate::machine::{Machine, connects};
 
 impl Machine {
     /// Runs a command on the host; its standard output.
-    fn on_host(&self, words: &str) -> String {
+    pub fn on_host(&self, words: &str) -> String {
         let mut command = Command::new("ip");
         let output =
             command.args(["netns", "exec", self.host.name()]).args(words.split(' ')).output().unwrap();
