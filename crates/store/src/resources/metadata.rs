@@ -9,10 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use tortie_api::kind::{Kind, ResourceKey, Scope};
 
+use super::old;
 use crate::Revision;
 
 /// Calico's annotation on a stored policy: the metadata as the user gave it, of which on etcd only the name counts.
-const ORIGINAL: &str = "projectcalico.org/metadata";
+pub(super) const ORIGINAL: &str = "projectcalico.org/metadata";
 
 /// What an update does with labels and annotations that are stored but not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +89,13 @@ pub fn stored(kind: Kind, mut object: Value) -> Value {
     object
 }
 
-/// The form in which a stored object is shown. Identity and kind are those of its key.
+/// The form in which a stored object is shown. Identity and kind are those of its key, but for [`old::name`].
 pub fn shown(id: &ResourceKey, mut object: Value) -> Value {
+    let name = old::name(id, &object).unwrap_or_else(|| id.name.to_string());
     object["kind"] = json!(id.kind.name());
     object["apiVersion"] = json!(id.kind.api().version());
     let metadata = metadata(&mut object);
-    metadata.insert("name".into(), json!(*id.name));
+    metadata.insert("name".into(), json!(name));
     if id.kind.scope() == Scope::Namespaced {
         metadata.insert("namespace".into(), json!(*id.namespace));
     }

@@ -12,6 +12,7 @@ mod defaults;
 mod initial;
 pub(crate) mod metadata;
 mod nodes;
+mod old;
 mod rules;
 
 use std::sync::Arc;
@@ -154,7 +155,7 @@ impl Client {
             Some(kv) => addresses::shown(self, id, read(id, &kv.value, kv.revision)?),
             None if initial::is_default_allow(id) => Ok(default_allow_profile()),
             None if id.kind == Kind::Profile => cluster::profile(self, id),
-            None => Err(Error::Missing { id: id.clone() }),
+            None => old::shown(self, id),
         }
     }
 
@@ -247,10 +248,13 @@ impl Client {
         let Draft { id, given, object: wanted } = draft;
         rules::before_defaults(&id, &wanted)?;
         cluster::refuse(self, &id, cluster::UPDATE)?;
-        let key = keys::resource(&id);
         let mut attempts = 0;
         loop {
-            let Some(kv) = self.store.get(&key)? else { return Err(Error::Missing { id }) };
+            let (at, kv) = match self.store.get(&keys::resource(&id))? {
+                Some(kv) => (id.clone(), kv),
+                None => old::stored(self, &id)?.ok_or_else(|| Error::Missing { id: id.clone() })?,
+            };
+            let key = keys::resource(&at);
             let conflict = |given: &Option<String>, latest| Error::UpdateConflict {
                 id: id.clone(),
                 given: given.clone().unwrap_or_default(),
@@ -259,17 +263,19 @@ impl Client {
             if given.as_ref().is_some_and(|given| *given != kv.revision.to_string()) {
                 return Err(conflict(&given, kv.revision));
             }
-            let old = read(&id, &kv.value, kv.revision)?;
+            let old = read(&at, &kv.value, kv.revision)?;
             let mut object = metadata::updated(&old, wanted.clone(), labels);
             defaults::fill(id.kind, &mut object);
             rules::on_update(&id, &old, &object)?;
             addresses::check(&id, &object)?;
-            let value = json::to_bytes(id.kind, &metadata::stored(id.kind, object));
+            let mut stored = metadata::stored(id.kind, object);
+            stored["metadata"]["name"] = json!(*at.name);
+            let value = json::to_bytes(id.kind, &stored);
             if unchanged == Unchanged::Left && given.is_none() && value == kv.value {
                 return self.written(&id, old);
             }
             match self.store.update(&key, &value, kv.revision) {
-                Ok(revision) => return self.written(&id, read(&id, &value, revision)?),
+                Ok(revision) => return self.written(&id, read(&at, &value, revision)?),
                 Err(Error::Conflict { found, .. }) if given.is_some() || attempts >= ATTEMPTS => {
                     return Err(conflict(&given, found));
                 }
@@ -346,7 +352,10 @@ impl Client {
                 addresses::after_delete(self, id, &gone)?;
                 Ok(gone)
             }
-            Err(Error::NotFound { .. }) => Err(Error::Missing { id: id.clone() }),
+            Err(Error::NotFound { .. }) => match old::stored(self, id)? {
+                Some((before, _)) => self.delete(&before, expected),
+                None => Err(Error::Missing { id: id.clone() }),
+            },
             Err(Error::Conflict { expected, found, .. }) => Err(conflict(&expected.to_string(), found)),
             Err(error) => Err(error),
         }

@@ -200,13 +200,28 @@ fn policies_that_old_releases_renamed_get_their_own_names_back(on: On) {
     let store = fixture.store();
     let key = "/calico/resources/v3/projectcalico.org/networkpolicies/shop/";
     let stored = store.delete(&format!("{key}web"), None).unwrap();
-    store.put(&format!("{key}default.web"), &stored.value).unwrap();
+    let stored = String::from_utf8(stored.value).unwrap().replacen("\"web\"", "\"default.web\"", 1);
+    store.put(&format!("{key}default.web"), stored.as_bytes()).unwrap();
+    // Until then it is shown, changed and found by the name that its user gave, and stays where it is.
+    let listed = fixture.must(&["get", "np", "-n", "shop"], "");
+    assert!(listed.contains("\nshop        web ") || listed.contains("\nweb "), "{listed}");
+    assert_eq!(fixture.json(&["get", "np", "web", "-n", "shop"])["metadata"]["name"], "web");
+    fixture.must(&["patch", "np", "web", "-n", "shop", "-p", r#"{"spec": {"order": 8}}"#], "");
+    let value: serde_json::Value =
+        serde_json::from_slice(&store.get(&format!("{key}default.web")).unwrap().unwrap().value).unwrap();
+    assert_eq!((&value["metadata"]["name"], &value["spec"]["order"]), (&"default.web".into(), &8.into()));
+    assert_eq!(store.get(&format!("{key}web")).unwrap(), None);
+    fixture.must(&["patch", "np", "web", "-n", "shop", "-p", r#"{"spec": {"order": 7}}"#], "");
     let migrate = &["datastore", "migrate-policy-names"];
     assert_eq!(fixture.run(migrate), ok("Policy name migration complete, migrated 1 policies.\n"));
     let names: Vec<String> = store.list_all(key).unwrap().items.into_iter().map(|item| item.key).collect();
     assert_eq!(names, [format!("{key}web")]);
     assert_eq!(fixture.json(&["get", "np", "web", "-n", "shop"])["spec"]["order"], 7);
     assert_eq!(fixture.run(migrate), ok("Policy name migration complete, migrated 0 policies.\n"));
+    // One of the old form goes by its user's name too.
+    store.put(&format!("{key}default.other"), stored.replace("web", "other").as_bytes()).unwrap();
+    fixture.must(&["delete", "np", "other", "-n", "shop"], "");
+    assert_eq!(store.get(&format!("{key}default.other")).unwrap(), None);
 }
 
 crate::fixture::on_both! {
