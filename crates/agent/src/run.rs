@@ -124,6 +124,9 @@ pub fn run(
             tracing::info!("closed: nothing passes to or from workloads until policy is known")
         }
         Closed::Judging => tracing::info!("the table of before goes on judging until policy is known"),
+        Closed::Beside => tracing::info!(
+            "the rules that Calico's agent has left judge until policy is known, and beside it until they are removed"
+        ),
     }
     // Only now may packets be forwarded at all.
     sysctl::write("net/ipv4/ip_forward", "1")?;

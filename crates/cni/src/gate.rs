@@ -46,6 +46,11 @@ impl Gate for ClosedTable {
                 "no policy table stood: new connections of all workloads are dropped until the agent starts"
             ),
             Closed::Judging => tracing::debug!("a policy table stands"),
+            Closed::Beside => {
+                tracing::warn!(
+                    "the rules that Calico's agent has left judge: they know no new workload, and drop what is its"
+                );
+            }
         }
         Ok(())
     }

@@ -55,6 +55,8 @@ pub type Filled = (Chain, Vec<Rule>);
 pub enum Lead {
     /// Nothing: what is new from or to a workload is dropped.
     Closed,
+    /// Nothing, and nothing is dropped: the rules that Calico's agent has left judge.
+    Beside,
     /// A generation.
     To(Generation),
 }
@@ -74,6 +76,7 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
     }
     for prefix in &settings.interface_prefixes {
         match lead {
+            Lead::Beside => {}
             Lead::Closed => {
                 // iifname "cali*" counter name "dropped_closed" drop
                 // oifname "cali*" counter name "dropped_closed" drop

@@ -15,7 +15,7 @@ use super::settings::{Ownership, Settings, TABLE_COMMENT, TABLE_COMMENT_PREFIX};
 use crate::batch::{Batch, Place};
 use crate::client::{Client, Features};
 use crate::kernel::{NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST};
-use crate::object::{Counter, Table};
+use crate::object::{Counter, Family, Table, TableId};
 use crate::{Error, Monitor, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -45,7 +45,14 @@ pub enum Closed {
     Installed,
     /// A table of ours judges already; it was left as it is.
     Judging,
+    /// No table of ours judged, but the rules that Calico's agent has left do: they close what they don't know, so nothing was
+    /// closed for the workloads that they know.
+    Beside,
 }
+
+/// Where Calico's agent leads what workloads send, by its names in nftables and in iptables; what it doesn't know is dropped there.
+const CALICOS: [(&str, &str); 2] =
+    [("calico", "filter-cali-from-wl-dispatch"), ("filter", "cali-from-wl-dispatch")];
 
 /// What carrying out a step came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +85,8 @@ pub struct Flat {
     /// A transaction failed: the kernel holds an older state than `tables`.
     pub(super) behind: bool,
     pub(super) ahead: Option<Ahead>,
+    /// Nothing of ours judges yet, since Calico's rules do.
+    pub(super) beside: bool,
 }
 
 /// The generation that judges.
@@ -122,6 +131,7 @@ impl Flat {
             ours: BTreeSet::new(),
             behind: false,
             ahead: None,
+            beside: false,
         })
     }
 
@@ -143,7 +153,8 @@ impl Flat {
     }
 
     /// Makes sure that something judges: a table of ours that does is left as it is, else one is installed, in one
-    /// transaction, that drops what is new from and to workload interfaces. Established connections go on.
+    /// transaction, that drops what is new from and to workload interfaces. Established connections go on. Where Calico's agent
+    /// has judged until now its rules go on with it, and the table that is installed drops nothing yet.
     ///
     /// # Errors
     /// [`Error::Foreign`] if a table has our name and is not ours.
@@ -157,18 +168,29 @@ impl Flat {
         let rules = self.client.rules(&table)?;
         let judging = chains::base(&self.settings, Lead::Closed).iter().all(|(chain, closed)| {
             let here = rules.iter().filter(|listed| listed.chain == chain.name).count();
-            chains.contains(chain) && (closed.is_empty() || here > 1)
+            chains.contains(chain) && (self.beside || closed.is_empty() || here > 1)
         });
         if judging {
             return Ok(Closed::Judging);
         }
+        self.beside = self.calico_judges()?;
         let mut batch = self.batch();
         if present.is_none() {
             batch.add_table(self.flags(), TABLE_COMMENT);
         }
-        self.lead(&mut batch, Lead::Closed);
+        self.lead(&mut batch, if self.beside { Lead::Beside } else { Lead::Closed });
         self.client.commit(batch)?;
-        Ok(Closed::Installed)
+        Ok(if self.beside { Closed::Beside } else { Closed::Installed })
+    }
+
+    fn calico_judges(&mut self) -> Result<bool> {
+        for (table, chain) in CALICOS {
+            let id = TableId { family: Family::Ipv4, name: table.to_owned() };
+            if !self.client.rules_of(&id, chain)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Puts all of `tables` in place as a new generation beside what is there, and leads packets to it in one
@@ -190,7 +212,7 @@ impl Flat {
         self.lead(&mut batch, Lead::To(generation));
         self.lead_out(&mut batch)?;
         self.client.commit(batch)?;
-        self.behind = false;
+        (self.behind, self.beside) = (false, false);
         self.current = Some(current);
         self.ours.insert(generation);
         self.rest(present);

@@ -116,6 +116,33 @@ fn the_closed_table_comes_first_and_disturbs_no_table_of_ours() {
 }
 
 #[test]
+fn while_the_rules_that_calicos_agent_has_left_judge_nothing_is_closed() {
+    for (table, prefix) in [("calico", "filter-"), ("filter", "")] {
+        let (namespace, mut flat) = open(&format!("beside-{table}"));
+        let dispatch = format!("{prefix}cali-from-wl-dispatch");
+        run(&namespace, "nft", &["add", "table", "ip", table]);
+        run(&namespace, "nft", &["add", "chain", "ip", table, &dispatch]);
+        // A chain without rules judges nothing.
+        assert_eq!(flat.install_closed().unwrap(), Closed::Installed);
+        run(&namespace, "nft", &["delete", "table", "inet", "tortie"]);
+        run(
+            &namespace,
+            "nft",
+            &["add", "rule", "ip", table, &dispatch, "iifname", "{ cali1, cali2 }", "counter", "return"],
+        );
+        run(&namespace, "nft", &["add", "rule", "ip", table, &dispatch, "counter", "drop"]);
+        assert_eq!(flat.install_closed().unwrap(), Closed::Beside);
+        assert!(!list_ruleset(&namespace).contains("iifname \"cali*\""), "nothing is dropped by ours");
+        assert_eq!(flat.install_closed().unwrap(), Closed::Judging);
+        flat.install(mk_tables()).unwrap();
+        assert!(list_ruleset(&namespace).contains("iifname \"cali*\" goto"), "ours judges now");
+        run(&namespace, "nft", &["delete", "table", "ip", table]);
+        run(&namespace, "nft", &["flush", "chain", "inet", "tortie", "forward"]);
+        assert_eq!(flat.install_closed().unwrap(), Closed::Installed);
+    }
+}
+
+#[test]
 fn a_table_of_our_name_that_is_not_ours_is_left_alone() {
     let (namespace, mut flat) = open("foreign");
     run(&namespace, "nft", &["add", "table", "inet", "tortie"]);

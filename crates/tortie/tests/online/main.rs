@@ -12,3 +12,4 @@ mod moves;
 mod packets;
 mod pods;
 mod settings;
+mod takeover;
