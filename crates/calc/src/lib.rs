@@ -11,6 +11,7 @@
 mod ahead;
 mod book;
 mod compile;
+mod complaint;
 mod enforced;
 mod error;
 mod expression;
@@ -38,6 +39,7 @@ mod stats;
 mod symbol;
 mod tier;
 
+pub use complaint::complaint;
 pub use enforced::{Effect, NotEnforced, not_enforced};
 pub use error::{Fault, PolicyFault};
 pub use graph::{Config, Graph};

@@ -27,6 +27,8 @@ const PAGE: usize = 1_000;
 /// The stream of events. It begins at the first call of [`Feed::next`].
 pub struct Feed {
     store: Arc<dyn Datastore>,
+    /// What the keys begin with.
+    prefix: String,
     state: State,
     /// What the receiver believes to exist, and the revision that it was told.
     told: HashMap<ResourceKey, Revision>,
@@ -52,7 +54,12 @@ impl State {
 impl Feed {
     /// The events of `store`.
     pub fn new(store: Arc<dyn Datastore>) -> Feed {
-        Feed { store, state: State::start(), told: HashMap::new(), in_sync: false }
+        Feed::of(store, keys::RESOURCES.to_owned())
+    }
+
+    /// The events of those objects alone whose keys begin so.
+    pub fn of(store: Arc<dyn Datastore>, prefix: String) -> Feed {
+        Feed { store, prefix, state: State::start(), told: HashMap::new(), in_sync: false }
     }
 
     /// Go on with another store, or the same one opened again: what it doesn't have is reported as deleted, after its
@@ -111,18 +118,18 @@ impl Feed {
     /// Read a page, or begin to watch behind the last.
     fn list(&mut self) -> Result<Vec<Event>> {
         let State::Listing { at, after, found } = &mut self.state else { return Ok(Vec::new()) };
-        let request =
-            List { prefix: keys::RESOURCES.to_owned(), at: *at, after: after.clone(), limit: Some(PAGE) };
+        let request = List { prefix: self.prefix.clone(), at: *at, after: after.clone(), limit: Some(PAGE) };
         let page = match self.store.list(&request) {
             Ok(page) => page,
             Err(error) => return self.again(error),
         };
         let mut events = Vec::new();
         let default_allow = ResourceKey::cluster(Kind::Profile, DEFAULT_ALLOW_PROFILE);
-        if at.is_none() && !self.told.contains_key(&default_allow) {
+        let is_told = at.is_none() && keys::resource(&default_allow).starts_with(&self.prefix);
+        if is_told && !self.told.contains_key(&default_allow) {
             events.extend(default_allow_event());
         }
-        if at.is_none() {
+        if is_told {
             found.insert(default_allow, Revision::ZERO);
         }
         for kv in &page.items {
@@ -137,7 +144,7 @@ impl Feed {
             *after = page.items.last().map(|kv| kv.key.clone());
             return Ok(events);
         }
-        let watch = match self.store.watch(keys::RESOURCES, page.revision) {
+        let watch = match self.store.watch(&self.prefix, page.revision) {
             Ok(watch) => watch,
             Err(error) => return self.again(error),
         };

@@ -18,6 +18,7 @@ mod http;
 mod kubeconfig;
 mod list;
 mod options;
+pub mod reports;
 pub mod server;
 mod session;
 mod trouble;

@@ -5,4 +5,5 @@
 mod endpoints;
 mod faults;
 mod help;
+mod reports;
 mod settings;
