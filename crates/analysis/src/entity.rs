@@ -83,9 +83,9 @@ impl Entity {
         })
     }
 
-    /// Whether a side of a packet is one that the rule speaks of. `named` are the protocols that the
+    /// Whether a side of a packet is one that the rule speaks of. `named` is the protocol that the
     /// rule's named ports are looked up under.
-    pub(crate) fn matches(&self, cluster: &Cluster, side: Side, named: &[u8]) -> bool {
+    pub(crate) fn matches(&self, cluster: &Cluster, side: Side, named: u8) -> bool {
         let Self { nets, not_nets, selector, not_selector, ports, not_ports, service } = self;
         let contains = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&side.address));
         let port_in = |ports: &Ports| {
@@ -133,23 +133,21 @@ impl Ports {
     }
 
     /// Whether the address is of an endpoint that is selected and has a port of one of the names,
-    /// of the packet's protocol, if the rule asks for that, and number.
+    /// of that protocol and number.
     fn has_name(
         &self,
         cluster: &Cluster,
         side: Side,
-        named: &[u8],
+        named: u8,
         selector: Option<&Selector>,
         not: Option<&Selector>,
     ) -> bool {
-        if self.names.is_empty() || !named.contains(&side.protocol) {
+        if self.names.is_empty() || side.protocol != named {
             return false;
         }
         cluster.owners(side.address).any(|endpoint| {
             endpoint.ports.iter().any(|port| {
-                Some(port.number) == side.port
-                    && port.protocol == side.protocol
-                    && self.names.contains(&port.name)
+                Some(port.number) == side.port && port.protocol == named && self.names.contains(&port.name)
             }) && selector.is_none_or(|selector| {
                 selector.matches(&endpoint.labels) && !not.is_some_and(|not| not.matches(&endpoint.labels))
             })

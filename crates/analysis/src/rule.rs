@@ -29,9 +29,8 @@ pub(crate) struct Rule {
     not_icmp: Option<Icmp>,
     source: Entity,
     destination: Entity,
-    /// The protocols that named ports of both sides may be of: the rule's, if it says one that has ports. A rule without protocol
-    /// (only one converted from ClusterNetworkPolicy has ports then) means the port by that name, whichever protocol it is of.
-    named: &'static [u8],
+    /// The protocol of the named ports of both sides: UDP or SCTP if the rule says so, else TCP.
+    named: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +61,7 @@ impl Rule {
             not_icmp: None,
             source: Entity::default(),
             destination: Entity::default(),
-            named: &[TCP],
+            named: TCP,
         }
     }
 
@@ -88,10 +87,9 @@ impl Rule {
             Entity::read(destination, namespace).map_err(|error| format!("destination.{error}"))?;
         let number = protocol.as_ref().map(|protocol| read_protocol("protocol", protocol)).transpose()?;
         let named = match number {
-            None => &[TCP, UDP, SCTP][..],
-            Some(UDP) => &[UDP],
-            Some(SCTP) => &[SCTP],
-            Some(_) => &[TCP],
+            Some(UDP) => UDP,
+            Some(SCTP) => SCTP,
+            _ => TCP,
         };
         // A list of nets of one family says that the rule is of that family, even a list of what is left out.
         let lists = [&source.nets, &source.not_nets, &destination.nets, &destination.not_nets];
@@ -144,11 +142,11 @@ impl Rule {
             && not_protocol.is_none_or(|protocol| protocol != packet.protocol)
             && icmp.is_none_or(|icmp| icmp.matches(packet.transport))
             && !not_icmp.is_some_and(|icmp| icmp.matches(packet.transport))
-            && source.matches(cluster, side(Role::Source, packet.source, source_port), named)
+            && source.matches(cluster, side(Role::Source, packet.source, source_port), *named)
             && destination.matches(
                 cluster,
                 side(Role::Destination, packet.destination, destination_port),
-                named,
+                *named,
             )
     }
 }

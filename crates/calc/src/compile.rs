@@ -69,9 +69,9 @@ fn everything(action: Action) -> Box<[Rule]> {
     }])
 }
 
-/// The protocols that Kubernetes' pods have ports of: TCP, UDP, SCTP. A rule that asks for a port by its name alone, or for a service,
-/// is one for each.
-const WITH_PORTS: [u8; 3] = [6, 17, 132];
+const TCP: u8 = 6;
+/// The protocols that a service can serve. A rule that names none is one for each.
+const SERVED: [u8; 3] = [TCP, 17, 132];
 
 /// Where sets get their ids.
 pub(crate) struct Compiler<'a> {
@@ -104,11 +104,15 @@ impl Compiler<'_> {
         for (index, draft) in (0u32..).zip(drafts) {
             match draft {
                 None => {}
-                Some(draft) if draft.protocol.is_none() && draft.destination.says_protocol() => {
-                    for protocol in WITH_PORTS {
+                Some(draft) if draft.protocol.is_none() && draft.destination.service.is_some() => {
+                    for protocol in SERVED {
                         let draft = Draft { protocol: Some(protocol), ..draft.clone() };
                         rules.push(self.rule(index, draft, named));
                     }
+                }
+                // Calico looks a port up among those of TCP if the rule doesn't say a protocol.
+                Some(draft) if draft.protocol.is_none() && !draft.destination.ports.names.is_empty() => {
+                    rules.push(self.rule(index, Draft { protocol: Some(TCP), ..draft }, named));
                 }
                 Some(draft) => rules.push(self.rule(index, draft, named)),
             }
@@ -191,7 +195,7 @@ impl Compiler<'_> {
                 None => self.expressions.acquire(&Arc::new(Selector::all()), self.symbols),
             };
             let name = self.symbols.acquire(&name);
-            // A rule with ports has a protocol: it was read so, or became one for each.
+            // A rule with ports has a protocol: it was read so, or got one in `list`.
             let meaning = Meaning::Port { name, protocol: protocol.unwrap_or_default(), selector };
             sets.push(self.sets.define(meaning, self.expressions, self.symbols));
         }

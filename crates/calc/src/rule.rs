@@ -45,13 +45,6 @@ pub(crate) struct DraftSide {
     pub(crate) service: Option<Box<str>>,
 }
 
-impl DraftSide {
-    /// Whether what it asks for says of itself which protocol it is of.
-    pub(crate) fn says_protocol(&self) -> bool {
-        self.service.is_some() || !self.ports.names.is_empty()
-    }
-}
-
 /// Ports of one side.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct DraftPorts {
@@ -130,7 +123,7 @@ pub(crate) fn read(
     let destination = read_side(destination, &DESTINATION, namespace, parser)?;
     let has_ports =
         destination.ports != DraftPorts::default() || destination.not_ports != DraftPorts::default();
-    // A port by its name alone is of the protocol that the pod says: it becomes a rule for each.
+    // A port by its name alone (only a converted ClusterNetworkPolicy asks so) is one of TCP.
     let DraftPorts { ranges, names } = &destination.ports;
     let by_name = protocol.is_none() && ranges.is_empty() && !names.is_empty();
     if has_ports && !by_name && !protocol.is_some_and(|number| Protocol::Number(number).has_ports()) {

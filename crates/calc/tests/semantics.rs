@@ -218,7 +218,7 @@ fn named_ports_are_the_ports_of_those_that_the_selector_picks() {
 
 /// As ClusterNetworkPolicy asks for it.
 #[test]
-fn a_port_by_its_name_alone_is_that_of_whichever_protocol_the_pod_says_and_a_number_alone_denies() {
+fn a_port_by_its_name_alone_is_one_of_tcp_and_a_number_alone_denies() {
     let rules = |ports: Value| {
         mk_global(
             "p",

@@ -60,6 +60,7 @@ impl Theme {
             Self::NamedPorts,
             Self::NamedPorts,
             Self::Ports,
+            Self::NotPorts,
             Self::NotNets,
         ];
         let all: Vec<Self> = Self::ALL.into_iter().chain(rare).chain(rare).collect();
