@@ -27,3 +27,4 @@ pub mod status;
 mod sys;
 
 pub use error::{Error, Result};
+pub use network::{PROTOCOL as ROUTE_PROTOCOL, devices as tunnel_devices};

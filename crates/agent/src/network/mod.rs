@@ -43,7 +43,8 @@ use crate::config::{Environment, Network as Settings};
 use crate::monitors::{spawn, wait};
 use lease::Lease;
 pub use mtu::PodMtu;
-use plan::{PROTOCOL, Plan, Seen, device, interface_of, plan};
+pub use plan::{PROTOCOL, devices};
+use plan::{Plan, Seen, device, interface_of, plan};
 use tunnel::{Device, Shape, Steps};
 
 /// How often the kernel is looked at although nothing has happened (Calico's `RouteRefreshInterval`).

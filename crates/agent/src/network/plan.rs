@@ -101,6 +101,11 @@ fn route(destination: IpNet, hop: Hop, seen: &Seen) -> Option<Route> {
     Some(Route { protocol: PROTOCOL, ..route })
 }
 
+/// The VXLAN devices of both families.
+pub fn devices() -> [&'static str; 2] {
+    [Family::V4, Family::V6].map(device)
+}
+
 /// The VXLAN device of a family, as Calico names it.
 pub fn device(family: Family) -> &'static str {
     match family {

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 /// The names under which the plugin is called.
-const NAMES: [&str; 3] = ["calico", "calico-ipam", "loopback"];
+pub const NAMES: [&str; 3] = ["calico", "calico-ipam", "loopback"];
 
 /// What a node without a configuration of its own gets.
 const NETWORK: &str = include_str!("../../../../packaging/10-tortie.conflist");

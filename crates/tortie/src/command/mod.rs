@@ -20,6 +20,7 @@ pub mod replace;
 mod selector;
 mod status;
 mod trace;
+mod uninstall;
 mod validate;
 
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Installs the CNI plugin and its configuration on this machine.
     Install(install::Arguments),
+    /// Removes from this machine what Tortie put there: plugin, configuration, routes, tunnels, table.
+    Uninstall(uninstall::Arguments),
     /// Says what policy does with a flow, and why.
     Explain(explain::Arguments),
     /// Reads a selector: its canonical form, its id, and whether it matches labels.
@@ -101,6 +104,7 @@ impl Command {
             Self::Crds => crds::run(),
             Self::Demo(arguments) => demo::run(&arguments),
             Self::Install(arguments) => install::run(&arguments),
+            Self::Uninstall(arguments) => uninstall::run(&arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Selector(arguments) => selector::run(arguments),
             Self::Status(arguments) => status::run(arguments),
