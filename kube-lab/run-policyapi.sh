@@ -13,7 +13,8 @@ in_net "$KUBE_NETNS" env KUBECONFIG="$PKI/admin.kubeconfig" "$BIN/policy-api-con
     -supported-features ClusterNetworkPolicyNamedPorts -organization tortie -project tortie -url https://github.com/tortie-net/tortie \
     -version "${VERSION:-$(awk -F'"' '/^version/ {print $2; exit}' ../Cargo.toml)}" -contact none -additional-info kube-lab/run-policyapi.sh \
     -report-output "$LAB/log/policyapi.yaml" >"$LAB/log/policyapi.log" 2>&1 && code=0 || code=$?
-grep -E '^ *--- (FAIL|PASS|SKIP)' "$LAB/log/policyapi.log" | sed 's/ (.*//' | sort | uniq -c | sort -rn | awk '$2 == "---"' | cut -c1-160
-echo "asked for SCTP in vain: $(grep -c 'NOT ASKED' "$LAB/log/policyapi.log" || true)"
+for result in PASS SKIP FAIL; do echo "$result $(grep -c "^    --- $result" "$LAB/log/policyapi.log" || true)"; done
+grep -E '^ *--- FAIL' "$LAB/log/policyapi.log" || true
+echo "not asked for SCTP: $(grep -c 'NOT ASKED' "$LAB/log/policyapi.log" || true)"
 [ -z "$reports" ] || cp "$LAB/log/policyapi.yaml" "$reports/"
 exit "$code"
