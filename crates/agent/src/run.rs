@@ -174,7 +174,10 @@ pub fn run(
         heap_is_loose: false,
         replaced: None,
         network,
-        pools: Pools::default(),
+        pools: match settings.network.floating {
+            true => Pools::with_floating(&settings.node),
+            false => Pools::default(),
+        },
     };
     let ended = agent.run(&hears, stop);
     drop(std::fs::remove_file(&settings.socket));

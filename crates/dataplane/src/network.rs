@@ -72,4 +72,6 @@ pub struct Outgoing {
     pub inside: Vec<IpNet>,
     /// If a pool's packets travel in VXLAN: the nodes, in order. Nobody else may send such.
     pub vxlan: Option<Vec<IpAddr>>,
+    /// Addresses that lead to those of workloads here, in order, each to one of its family.
+    pub floating: Vec<(IpAddr, IpAddr)>,
 }

@@ -86,6 +86,15 @@ pub enum Comparison {
     NotEqual = 1,
 }
 
+/// `NFT_NAT_SNAT` or `NFT_NAT_DNAT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the kernel's names")]
+pub enum Nat {
+    Source = 0,
+    Destination = 1,
+}
+
 /// One step of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are registers, offsets in bytes and names; the variant says which")]
@@ -122,6 +131,8 @@ pub enum Expression {
     KernelLog { prefix: String },
     /// Gives the connection this host's address, and a source port that is drawn.
     Masquerade,
+    /// Gives the connection the address in the register, which is of this family (`NFPROTO_*`).
+    Nat { which: Nat, family: u8, address: Register },
     /// An expression that this driver never writes.
     Unknown(String),
 }
@@ -148,6 +159,7 @@ impl Expression {
             Expression::CounterByMap { .. } | Expression::CounterByName(_) => "objref",
             Expression::Log { .. } | Expression::KernelLog { .. } => "log",
             Expression::Masquerade => "masq",
+            Expression::Nat { .. } => "nat",
             Expression::Unknown(name) => name,
         }
     }
@@ -229,6 +241,11 @@ impl Expression {
                 encoder.put_be32(NFTA_LOG_LEVEL, LOG_LEVEL_INFO);
             }
             Expression::Masquerade => encoder.put_be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY),
+            Expression::Nat { which, family, address } => {
+                encoder.put_be32(NFTA_NAT_TYPE, *which as u32);
+                encoder.put_be32(NFTA_NAT_FAMILY, u32::from(*family));
+                encoder.put_be32(NFTA_NAT_REG_ADDR_MIN, address.0);
+            }
             Expression::Unknown(_) => {}
         }
     }
@@ -370,6 +387,16 @@ impl<'a> Fields<'a> {
             "log" => self.log(),
             "masq" => (self.number(NFTA_MASQ_FLAGS)? == NF_NAT_RANGE_PROTO_RANDOM_FULLY)
                 .then_some(Expression::Masquerade),
+            "nat" if self.number(NFTA_NAT_REG_PROTO_MIN).is_none() => {
+                let number = self.number(NFTA_NAT_TYPE)?;
+                Some(Expression::Nat {
+                    which: [Nat::Source, Nat::Destination]
+                        .into_iter()
+                        .find(|which| *which as u32 == number)?,
+                    family: self.number(NFTA_NAT_FAMILY)?.try_into().ok()?,
+                    address: self.register(NFTA_NAT_REG_ADDR_MIN)?,
+                })
+            }
             _ => None,
         }
     }

@@ -159,6 +159,11 @@ pub const NFTA_LOG_PREFIX: u16 = 2;
 pub const NFTA_LOG_SNAPLEN: u16 = 3;
 pub const NFTA_LOG_LEVEL: u16 = 5;
 
+pub const NFTA_NAT_TYPE: u16 = 1;
+pub const NFTA_NAT_FAMILY: u16 = 2;
+pub const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
+pub const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
+
 pub const NFTA_MASQ_FLAGS: u16 = 1;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: source ports are drawn anew.
 pub const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 0x10;

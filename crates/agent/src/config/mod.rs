@@ -66,6 +66,8 @@ pub struct Network {
     pub vxlan_port: u16,
     /// Whether workloads may send VXLAN packets of their own (`allowVXLANPacketsFromWorkloads`).
     pub vxlan_of_workloads: bool,
+    /// Whether floating addresses lead to workloads (`floatingIPs`).
+    pub floating: bool,
     /// Bytes of the VXLAN devices, IPv4 and IPv6; 0: what the machine's interfaces leave (`vxlanMTU`, `vxlanMTUV6`).
     pub vxlan_mtu: [u32; 2],
     /// Which interfaces are asked for that (`mtuIfacePattern`).
@@ -273,6 +275,16 @@ fn network(read: &mut Reader<'_>) -> Network {
         "a regular expression",
         |text| regex_lite::Regex::new(text).ok().map(|_| text.to_owned()),
     );
+    let floating = read.felix(
+        ("floatingIPs", "FELIX_FLOATINGIPS"),
+        "Disabled",
+        "Enabled or Disabled",
+        |text| match text.to_ascii_lowercase().as_str() {
+            "enabled" => Some(true),
+            "disabled" => Some(false),
+            _ => None,
+        },
+    );
     Network {
         vxlan_id,
         vxlan_port: read.port(("vxlanPort", "FELIX_VXLANPORT"), "4789"),
@@ -280,6 +292,7 @@ fn network(read: &mut Reader<'_>) -> Network {
             .flag(("allowVXLANPacketsFromWorkloads", "FELIX_ALLOWVXLANPACKETSFROMWORKLOADS"), false),
         vxlan_mtu,
         mtu_interfaces,
+        floating,
     }
 }
 

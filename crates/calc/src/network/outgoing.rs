@@ -1,10 +1,12 @@
-//! Which connections leave with the node's address: those from pools that say so to what is in no pool.
+//! Which connections leave with the node's address: those from pools that say so to what is in no pool; and which addresses
+//! lead to workloads of the node.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tortie_api::endpoint::IpNat;
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::resource::Resource;
@@ -18,6 +20,10 @@ use super::host::Host;
 pub struct Pools {
     pools: BTreeMap<Arc<str>, Pooled>,
     nodes: BTreeMap<Arc<str>, Host>,
+    /// This node, if floating addresses are wanted.
+    floats_on: Option<Arc<str>>,
+    /// Those of its workloads, outside and inside.
+    floating: BTreeMap<ResourceKey, Vec<(IpAddr, IpAddr)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +36,11 @@ struct Pooled {
 }
 
 impl Pools {
+    /// Nothing yet, for a node on which floating addresses lead to its workloads.
+    pub fn with_floating(node: &str) -> Pools {
+        Pools { floats_on: Some(node.into()), ..Pools::default() }
+    }
+
     /// Takes in what is said of a pool or node; whether anything depends on it. Of one that can't be read any more, what was read
     /// last stays true.
     pub fn on_event(&mut self, event: &Event) -> bool {
@@ -46,6 +57,17 @@ impl Pools {
                 self.nodes.insert(node.key().name, host.clone()) != Some(host)
             }
             Event::Delete(ResourceKey { kind: Kind::Node, name, .. }) => self.nodes.remove(name).is_some(),
+            Event::Upsert(Resource::WorkloadEndpoint(endpoint)) => {
+                let Some(node) = &self.floats_on else { return false };
+                let own =
+                    if endpoint.spec.node == **node { floating(&endpoint.spec.ip_nats) } else { Vec::new() };
+                let key = || endpoint.key();
+                match own.is_empty() {
+                    true => !self.floating.is_empty() && self.floating.remove(&key()).is_some(),
+                    false => self.floating.insert(key(), own.clone()) != Some(own),
+                }
+            }
+            Event::Delete(key) if key.kind == Kind::WorkloadEndpoint => self.floating.remove(key).is_some(),
             _ => false,
         }
     }
@@ -58,7 +80,12 @@ impl Pools {
         inside.sort();
         from.sort();
         let vxlan = self.pools.values().any(|pool| pool.vxlan).then(|| self.node_addresses());
-        Outgoing { from, inside, vxlan }
+        // Of two that want the same address the first has it.
+        let mut floating: BTreeMap<IpAddr, IpAddr> = BTreeMap::new();
+        for (external, internal) in self.floating.values().flatten() {
+            floating.entry(*external).or_insert(*internal);
+        }
+        Outgoing { from, inside, vxlan, floating: floating.into_iter().collect() }
     }
 
     fn node_addresses(&self) -> Vec<IpAddr> {
@@ -69,6 +96,15 @@ impl Pools {
         addresses.dedup();
         addresses
     }
+}
+
+/// Those that can be read, and lead to an address of their family.
+fn floating(nats: &[IpNat]) -> Vec<(IpAddr, IpAddr)> {
+    let read = |nat: &IpNat| -> Option<(IpAddr, IpAddr)> {
+        Some((nat.external_ip.parse().ok()?, nat.internal_ip.parse().ok()?))
+    };
+    let of_one_family = |(external, internal): &(IpAddr, IpAddr)| external.is_ipv4() == internal.is_ipv4();
+    nats.iter().filter_map(read).filter(of_one_family).collect()
 }
 
 #[cfg(test)]
@@ -94,7 +130,12 @@ mod tests {
         let (four, other, six) = (net("10.65.0.0/16"), net("10.66.0.0/16"), net("fd65::/64"));
         assert_eq!(
             pools.outgoing(),
-            Outgoing { from: vec![four, six], inside: vec![four, other, six], vxlan: Some(vec![]) }
+            Outgoing {
+                from: vec![four, six],
+                inside: vec![four, other, six],
+                vxlan: Some(vec![]),
+                floating: vec![]
+            }
         );
         let bgp = json!({"ipv4Address": "192.168.77.11/24", "ipv6Address": "fd77::11/64"});
         let node = json!({"metadata": {"name": "one"}, "spec": {"bgp": bgp}});
@@ -103,6 +144,45 @@ mod tests {
         let addresses = ["192.168.77.11", "fd77::11"].map(|text| text.parse().expect("one"));
         assert_eq!(pools.outgoing().vxlan, Some(addresses.to_vec()));
         assert!(pools.on_event(&Event::Delete(ResourceKey::cluster(Kind::IPPool, "a"))));
-        assert_eq!(pools.outgoing(), Outgoing { from: vec![six], inside: vec![other, six], vxlan: None });
+        assert_eq!(
+            pools.outgoing(),
+            Outgoing { from: vec![six], inside: vec![other, six], vxlan: None, floating: vec![] }
+        );
+    }
+    #[test]
+    fn floating_addresses_lead_to_workloads_of_the_node() {
+        let endpoint = |name: &str, node: &str, nats: &[(&str, &str)]| {
+            let nats: Vec<_> = nats
+                .iter()
+                .map(|(external, internal)| json!({"externalIP": external, "internalIP": internal}))
+                .collect();
+            let object = json!({
+                "metadata": {"name": name, "namespace": "shop"}, "spec": {"node": node, "ipNATs": nats},
+            });
+            Event::Upsert(Resource::from_value(Kind::WorkloadEndpoint, &object).expect("an endpoint"))
+        };
+        let pair = |external: &str, internal: &str| -> (IpAddr, IpAddr) {
+            (external.parse().expect("one"), internal.parse().expect("one"))
+        };
+        let mut pools = Pools::with_floating("one");
+        let nats =
+            [("203.0.113.9", "10.65.0.1"), ("fd99::9", "fd65::1"), ("fd99::8", "10.65.0.1"), ("x", "y")];
+        assert!(
+            pools.on_event(&endpoint("a", "one", &nats)) && !pools.on_event(&endpoint("a", "one", &nats))
+        );
+        assert!(!pools.on_event(&endpoint("b", "two", &nats)), "another node's");
+        assert!(pools.on_event(&endpoint(
+            "c",
+            "one",
+            &[("203.0.113.9", "10.65.0.3"), ("203.0.113.4", "10.65.0.3")]
+        )));
+        let own =
+            [pair("203.0.113.4", "10.65.0.3"), pair("203.0.113.9", "10.65.0.1"), pair("fd99::9", "fd65::1")];
+        assert_eq!(pools.outgoing().floating, own);
+        assert!(pools.on_event(&endpoint("a", "one", &[])));
+        let gone = ResourceKey::namespaced(Kind::WorkloadEndpoint, "shop", "c");
+        assert!(pools.on_event(&Event::Delete(gone)));
+        assert_eq!(pools.outgoing().floating, []);
+        assert!(!Pools::default().on_event(&endpoint("a", "one", &nats)), "they aren't wanted");
     }
 }

@@ -325,7 +325,7 @@ impl Flat {
     fn fixed_chains(&self, current: &Current) -> Vec<Filled> {
         let generation = current.generation;
         let mut expected = chains::base(&self.settings, Lead::To(generation));
-        expected.extend(outgoing::chain(&self.settings.outgoing));
+        expected.extend(outgoing::chains(&self.settings.outgoing));
         expected.extend(chains::generation(&self.settings, generation));
         for (path, outcome) in &current.log_chains {
             expected.push(stack::log_chain(*path, *outcome, self.settings.log, generation));

@@ -1,15 +1,17 @@
-//! The chain that gives connections from pools to elsewhere this host's address. Beside policy: it judges nothing, and sees
-//! packets after policy has.
+//! The chain that gives connections from pools to elsewhere this host's address, and those that lead floating addresses to
+//! workloads here. Beside policy: they judge nothing, and policy sees the workload's own address.
 //!
 //! ```text
-//!  postrouting: ip daddr 10.65.0.0/16 accept              every pool
+//!  prerouting, output: ip daddr 203.0.113.4 dnat ip to 10.65.0.7
+//!  postrouting: ip saddr 10.65.0.7 ip daddr 10.65.0.7 snat ip to 203.0.113.4   a workload that asks for itself
+//!               ip daddr 10.65.0.0/16 accept              every pool
 //!               ip saddr 10.65.0.0/16 masquerade fully-random   pools with natOutgoing
 //! ```
 //! And, before policy, the rules by which nobody but nodes sends VXLAN while a pool uses it: what comes out of such a packet
 //! could speak for any pod. The nodes are in two sets.
 //!
-//! There is no such chain as long as no pool asks for it. It belongs to no generation; an agent that ends leaves it, and
-//! the next one writes it with its first installation.
+//! There is no such chain as long as nothing asks for it. They belong to no generation; an agent that ends leaves them, and
+//! the next one writes them with its first installation.
 
 use super::Flat;
 use super::chains::{DROPPED_SPOOFED, Filled, Lead};
@@ -17,7 +19,7 @@ use super::phrases::{self as say, Address, rule};
 use super::settings::Settings;
 use crate::Result;
 use crate::batch::{Batch, Place};
-use crate::expression::{Expression, Verdict};
+use crate::expression::{Expression, Nat, Verdict};
 use crate::object::{Chain, Data, Element, Field, HookPoint, Rule, Set, Value};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
@@ -26,10 +28,14 @@ use tortie_dataplane::network::Outgoing;
 use tortie_dataplane::policy::Family;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
-/// The chain's name.
+/// The chains' names.
 const NAME: &str = "outgoing";
+const FLOATING: &str = "floating";
+const FLOATING_OF_HOST: &str = "floating_host";
 /// `NF_IP_PRI_NAT_SRC`.
 const PRIORITY_SOURCE_NAT: i32 = 100;
+/// `NF_IP_PRI_NAT_DST`.
+const PRIORITY_DESTINATION_NAT: i32 = -100;
 
 /// The rules about VXLAN in the base chains.
 pub struct Vxlan {
@@ -78,22 +84,41 @@ pub fn sets(outgoing: &Outgoing) -> Vec<(Set, BTreeSet<Element>)> {
     FAMILIES.into_iter().map(|family| (nodes(family), of(family).collect())).collect()
 }
 
-/// The chain that should be there, if one should.
-pub fn chain(outgoing: &Outgoing) -> Option<Filled> {
-    let Outgoing { from, inside, vxlan: _ } = outgoing;
-    if from.is_empty() {
-        return None;
-    }
+/// The chains that should be there.
+pub fn chains(outgoing: &Outgoing) -> Vec<Filled> {
+    let Outgoing { from, inside, vxlan: _, floating } = outgoing;
+    let mut chains = Vec::new();
+    // ip saddr INTERNAL ip daddr INTERNAL snat ip to EXTERNAL
+    let own = |(external, internal): &(IpAddr, IpAddr)| {
+        let at = |which| say::within(which, IpNet::from(*internal));
+        rule([at(Address::Source), at(Address::Destination), say::nat(Nat::Source, *external)])
+    };
     let same_family = |net: &&IpNet| from.iter().any(|from| from.addr().is_ipv4() == net.addr().is_ipv4());
     // ip daddr 10.65.0.0/16 accept
     let inside = inside.iter().filter(same_family);
     let inside =
         inside.map(|net| rule([say::within(Address::Destination, *net), say::verdict(Verdict::Accept)]));
     // ip saddr 10.65.0.0/16 masquerade fully-random
-    let from =
+    let leaving =
         from.iter().map(|net| rule([say::within(Address::Source, *net), vec![Expression::Masquerade]]));
-    let rules = inside.chain(from).collect();
-    Some((Chain::nat(NAME, HookPoint::Postrouting, PRIORITY_SOURCE_NAT), rules))
+    let rules: Vec<Rule> = floating.iter().map(own).chain(inside).chain(leaving).collect();
+    if !rules.is_empty() {
+        chains.push((Chain::nat(NAME, HookPoint::Postrouting, PRIORITY_SOURCE_NAT), rules));
+    }
+    if !floating.is_empty() {
+        // ip daddr EXTERNAL dnat ip to INTERNAL
+        let lead = |(external, internal): &(IpAddr, IpAddr)| {
+            rule([
+                say::within(Address::Destination, IpNet::from(*external)),
+                say::nat(Nat::Destination, *internal),
+            ])
+        };
+        for (name, point) in [(FLOATING, HookPoint::Prerouting), (FLOATING_OF_HOST, HookPoint::Output)] {
+            let chain = Chain::nat(name, point, PRIORITY_DESTINATION_NAT);
+            chains.push((chain, floating.iter().map(lead).collect()));
+        }
+    }
+    chains
 }
 
 impl Flat {
@@ -132,19 +157,22 @@ impl Flat {
         Ok(())
     }
 
-    /// Writes the chain anew, or deletes it, and sets that no rule asks any more.
+    /// Writes the chains anew, deletes those that nothing asks for, and sets that no rule asks any more.
     pub(super) fn lead_out(&mut self, batch: &mut Batch) -> Result<()> {
-        match chain(&self.settings.outgoing) {
-            Some((chain, rules)) => {
-                batch.add_chain(&chain);
-                batch.flush_chain(NAME);
-                rules.iter().for_each(|rule| batch.add_rule(NAME, rule, Place::End));
-            }
-            None => {
-                let table = self.settings.table.clone();
-                if self.client.chains(&table)?.iter().any(|chain| chain.name == NAME) {
-                    batch.flush_chain(NAME);
-                    batch.delete_chain(NAME);
+        let wanted = chains(&self.settings.outgoing);
+        for (chain, rules) in &wanted {
+            batch.add_chain(chain);
+            batch.flush_chain(&chain.name);
+            rules.iter().for_each(|rule| batch.add_rule(&chain.name, rule, Place::End));
+        }
+        if wanted.len() < 3 {
+            let table = self.settings.table.clone();
+            let present = self.client.chains(&table)?;
+            for name in [NAME, FLOATING, FLOATING_OF_HOST] {
+                let is_there = present.iter().any(|chain| chain.name == name);
+                if is_there && !wanted.iter().any(|(chain, _)| chain.name == name) {
+                    batch.flush_chain(name);
+                    batch.delete_chain(name);
                 }
             }
         }

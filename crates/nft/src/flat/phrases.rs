@@ -2,9 +2,11 @@
 //!
 //! Each function's comment is the text that it stands for. Registers end with a rule, so phrases use the lowest.
 
-use crate::expression::{Base, Comparison, Ct, Expression, Meta, Register, Verdict};
+use crate::expression::{Base, Comparison, Ct, Expression, Meta, Nat, Register, Verdict};
+use crate::kernel::{NFPROTO_IPV4, NFPROTO_IPV6};
 use crate::object::Rule;
 use ipnet::IpNet;
+use std::net::IpAddr;
 use tortie_dataplane::policy::Family;
 
 pub const R0: Register = Register::word(0);
@@ -52,8 +54,8 @@ pub fn to_interface(prefix: &str) -> Vec<Expression> {
 /// lists.
 pub fn family(family: Family) -> Vec<Expression> {
     let number = match family {
-        Family::V4 => crate::kernel::NFPROTO_IPV4,
-        Family::V6 => crate::kernel::NFPROTO_IPV6,
+        Family::V4 => NFPROTO_IPV4,
+        Family::V6 => NFPROTO_IPV6,
     };
     meta_is(Meta::Family, &[number])
 }
@@ -275,6 +277,15 @@ pub fn within(which: Address, net: IpNet) -> Vec<Expression> {
     }
     phrase.push(compare(Comparison::Equal, &value));
     phrase
+}
+
+/// `dnat ip to ADDRESS`, `snat ip to ADDRESS`
+pub fn nat(which: Nat, to: IpAddr) -> Vec<Expression> {
+    let (family, data) = match to {
+        IpAddr::V4(to) => (NFPROTO_IPV4, to.octets().to_vec()),
+        IpAddr::V6(to) => (NFPROTO_IPV6, to.octets().to_vec()),
+    };
+    vec![Expression::Immediate { to: R0, data }, Expression::Nat { which, family, address: R0 }]
 }
 
 /// `ip saddr @SET`

@@ -9,7 +9,7 @@ const CHAIN: &str = "chain outgoing";
 
 fn mk_outgoing(from: &[&str], inside: &[&str]) -> Outgoing {
     let nets = |nets: &[&str]| nets.iter().map(|net| net.parse::<IpNet>().unwrap()).collect();
-    Outgoing { from: nets(from), inside: nets(inside), vxlan: None }
+    Outgoing { from: nets(from), inside: nets(inside), ..Outgoing::default() }
 }
 
 #[test]
@@ -55,6 +55,37 @@ fn connections_from_pools_to_elsewhere_are_masqueraded_by_a_chain_that_is_there_
 
     flat.set_outgoing(Outgoing::default()).unwrap();
     assert!(!list_ruleset(&first).contains(CHAIN));
+    assert!(flat.check().unwrap().is_none());
+}
+
+#[test]
+fn floating_addresses_lead_to_workloads_by_chains_that_are_there_only_if_there_are_some() {
+    let (first, mut flat) = open("floating");
+    flat.install(mk_tables()).unwrap();
+    let pair = |external: &str, internal: &str| (external.parse().unwrap(), internal.parse().unwrap());
+    let floating = vec![pair("203.0.113.4", "10.65.0.7"), pair("fd99::4", "fd65::7")];
+    flat.set_outgoing(Outgoing { floating, ..mk_outgoing(&["10.65.0.0/16"], &["10.65.0.0/16"]) }).unwrap();
+    let listing = list_ruleset(&first);
+    for line in [
+        "type nat hook prerouting priority dstnat; policy accept;",
+        "type nat hook output priority -100; policy accept;",
+        "ip daddr 203.0.113.4 dnat ip to 10.65.0.7",
+        "ip6 daddr fd99::4 dnat ip6 to fd65::7",
+        "ip saddr 10.65.0.7 ip daddr 10.65.0.7 snat ip to 203.0.113.4",
+    ] {
+        assert!(listing.contains(line), "{line} is not in\n{listing}");
+    }
+    let at = |text: &str| listing.find(text).unwrap();
+    assert!(
+        at("snat ip to 203.0.113.4") < at("ip daddr 10.65.0.0/16 accept"),
+        "before pools are passed by:\n{listing}"
+    );
+    assert!(flat.check().unwrap().is_none());
+    let (second, _driver) = open("floating-again");
+    run_with_input(&second, "nft", &["-f", "-"], &listing);
+    assert_eq!(comparable(&list_ruleset(&second)), comparable(&listing));
+    flat.set_outgoing(Outgoing::default()).unwrap();
+    assert!(!list_ruleset(&first).contains("chain floating"));
     assert!(flat.check().unwrap().is_none());
 }
 

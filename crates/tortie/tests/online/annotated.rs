@@ -1,11 +1,12 @@
 //! Addresses that a cluster's users ask for: by annotations of pods and namespaces, by pools' selectors and uses, by reservations;
 //! with the real agent, plugin and API server.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::machine::{Machine, NETWORK};
+use crate::machine::{Machine, NETWORK, connects};
 
 /// The annotations of Calico, without what they begin with.
 type Annotations<'a> = &'a [(&'a str, &'a str)];
@@ -173,6 +174,56 @@ fn a_pod_gets_the_addresses_that_its_annotations_name() {
     assert_eq!(of("floating")["spec"]["ipNATs"][0]["externalIP"], "203.0.113.4");
     assert_eq!(of("free")["spec"]["ipNetworks"], serde_json::json!(["192.0.2.9/32"]));
     assert_eq!(machine.held(), held + 1, "the one isn't address management's");
+}
+
+#[test]
+fn a_floating_address_leads_to_its_pod_for_other_pods_for_the_host_and_for_itself() {
+    let mut machine = Machine::on_kubernetes_without_agent("floating");
+    machine.apply("apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\nspec: {floatingIPs: Enabled}\n");
+    machine.start();
+    let allowing = with(NETWORK, "feature_control", serde_json::json!({ "floating_ips": true }));
+    let floating: Annotations<'_> = &[("floatingIPs", "[\"203.0.113.4\"]")];
+    let inside = machine.address_in("floating", floating, &allowing, "10.65.").replace("/32", "");
+    machine.address_in("web", &[], NETWORK, "10.65.");
+    let at = |address: &str, port: u16| -> SocketAddr { format!("{address}:{port}").parse().unwrap() };
+    let own = inside.clone();
+    let listeners = machine
+        .inside("floating")
+        .run(move || [80, 81].map(|port| TcpListener::bind((own.as_str(), port)).unwrap()))
+        .unwrap();
+    let (web, pod) = (machine.inside("web"), machine.inside("floating"));
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !connects(&web, at("203.0.113.4", 80)) {
+        assert!(Instant::now() < patience, "it leads nowhere");
+    }
+    let near = web.run(|| TcpStream::connect(at("203.0.113.4", 80)).unwrap()).unwrap();
+    let web_address = near.local_addr().unwrap();
+    let far = loop {
+        let (far, from) = listeners[0].accept().unwrap();
+        if from == web_address {
+            break far;
+        }
+    };
+    assert_eq!(far.local_addr().unwrap(), at(&inside, 80), "the pod sees its own address, and who asks");
+    assert!(connects(&pod, at("203.0.113.4", 80)), "itself");
+    // Policy judges what is behind the address.
+    machine.kubectl(
+        &["apply", "-f", "-"],
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: only, namespace: shop}, spec: {podSelector: {}, ingress: [{ports: [{port: 81}]}]}}",
+    );
+    let patience = Instant::now() + Duration::from_secs(60);
+    while connects(&web, at("203.0.113.4", 80)) {
+        assert!(Instant::now() < patience, "policy doesn't hold");
+    }
+    assert!(connects(&web, at("203.0.113.4", 81)));
+    // It goes with its pod.
+    let (gone, said) = machine.call_with("DEL", "floating", &allowing);
+    assert!(gone, "{said}");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while machine.on_host("nft list table inet tortie").contains("203.0.113.4") {
+        assert!(Instant::now() < patience, "it still leads somewhere");
+    }
+    drop((listeners, far));
 }
 
 #[test]
