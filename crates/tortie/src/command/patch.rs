@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, Value};
 use tortie_api::decode;
+use tortie_api::fault::Fault;
 use tortie_store::resources::{Client, Labels};
 
 use crate::objects::{self, Failure, Item, Store};
@@ -74,19 +75,53 @@ fn change(client: &Client, item: &Item, patch: &str) -> Result<(), String> {
         // Calico's spelling.
         return Err("permorming strategic merge patch: invalid JSON document".to_owned());
     };
+    let known = unknown_fields(&object);
     merge(&mut object, &patch);
-    // Strictly, as any file: what is unknown or of the wrong type is refused.
-    let mut read = decode::decode(&object.to_string()).into_objects().map_err(|faults| {
-        let first = faults.into_iter().next().map(|fault| fault.message);
-        format!("{UNREADABLE}{}", first.unwrap_or_default())
-    })?;
-    let Some(object) = read.pop() else { return Err(format!("{UNREADABLE}no object is left")) };
-    let patched = Item { kind: object.kind, json: object.json, source: None };
+    let patched = read_patched(object, &known).map_err(|message| format!("{UNREADABLE}{message}"))?;
     let updating = |message: String| format!("updating existing resource: {message}");
     objects::writable(patched.kind, "apply or replace", None).map_err(|error| updating(error.to_string()))?;
     let object = objects::validated(&patched).map_err(|refusal| updating(refusal.message))?;
     client.update(object, Labels::Replace).map_err(|error| updating(error.to_string()))?;
     Ok(())
+}
+
+/// The object as any file's: what is unknown or of the wrong type is refused, but for fields that a newer release has stored, which
+/// stay as they are.
+fn read_patched(object: Value, stored: &[String]) -> Result<Item, String> {
+    let mut decoded = decode::decode(&object.to_string());
+    let mut kept = Vec::new();
+    for document in &mut decoded.documents {
+        document.faults.retain(|fault| {
+            let is_stored = fault.message.starts_with(UNKNOWN_FIELD) && stored.contains(&fault.field);
+            if is_stored {
+                kept.push(pointer(&fault.field));
+            }
+            !is_stored
+        });
+    }
+    let first = |faults: Vec<Fault>| faults.into_iter().next().map(|fault| fault.message).unwrap_or_default();
+    let mut read = decoded.into_objects().map_err(first)?;
+    let mut patched = read.pop().ok_or("no object is left")?;
+    for path in kept {
+        let (parent, field) = path.rsplit_once('/').unwrap_or_default();
+        let value = object.pointer(&path).cloned().unwrap_or_default();
+        if let Some(Value::Object(parent)) = patched.json.pointer_mut(parent) {
+            parent.insert(field.to_owned(), value);
+        }
+    }
+    Ok(Item { kind: patched.kind, json: patched.json, source: None })
+}
+
+/// The fields of an object that aren't known, as `spec.ingress[0].field`.
+fn unknown_fields(object: &Value) -> Vec<String> {
+    let documents = decode::decode(&object.to_string()).documents.into_iter();
+    let faults = documents.flat_map(|document| document.faults);
+    faults.filter(|fault| fault.message.starts_with(UNKNOWN_FIELD)).map(|fault| fault.field).collect()
+}
+
+/// A field's path as a JSON pointer.
+fn pointer(field: &str) -> String {
+    format!("/{}", field.replace(']', "").replace(['.', '['], "/"))
 }
 
 /// Merges `patch` into `target`: maps field by field, null takes away, all else takes the place of what was there.

@@ -1,8 +1,10 @@
 //! calicoctl on a cluster's Kubernetes API: what the cluster itself says is shown, and refused where it isn't ours to write.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, On, failed, ok};
+use crate::fixture::{Fixture, On, failed, mk_pool, ok};
 
 const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds.yaml");
 
@@ -164,4 +166,30 @@ fn every_kind_is_shown_in_every_form() {
         let list: Value = serde_json::from_str(&said.out).unwrap();
         assert!(list["items"].is_array(), "{kind}: {list}");
     }
+}
+
+#[test]
+fn a_field_that_a_newer_release_has_stored_is_kept_by_commands_that_do_not_know_it() {
+    let fixture = with_shop();
+    fixture.must(&["apply", "-f", "-"], &mk_pool("a", "10.0.0.0/16"));
+    // As the definitions of a newer release would have it.
+    let field = r#"[{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/fromTheFuture", "value": {"type": "string"}}]"#;
+    fixture.kubectl(&["patch", "crd", "ippools.crd.projectcalico.org", "--type=json", "-p", field], "");
+    let pool = "ippools.crd.projectcalico.org";
+    let stored = || {
+        fixture.kubectl(&["get", pool, "a", "-o", "jsonpath={.spec.fromTheFuture},{.spec.natOutgoing}"], "")
+    };
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !stored().starts_with("kept,") {
+        assert!(Instant::now() < patience, "the API server doesn't take the new definition");
+        fixture.kubectl(
+            &["patch", pool, "a", "--type=merge", "-p", r#"{"spec": {"fromTheFuture": "kept"}}"#],
+            "",
+        );
+    }
+    fixture.must(&["patch", "ippool", "a", "-p", r#"{"spec": {"natOutgoing": true}}"#], "");
+    assert_eq!(stored(), "kept,true");
+    fixture.must(&["label", "ippool", "a", "rack=b"], "");
+    assert_eq!(stored(), "kept,true");
+    assert_eq!(fixture.json(&["get", "ippool", "a"])["spec"]["fromTheFuture"], "kept");
 }
