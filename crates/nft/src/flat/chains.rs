@@ -55,8 +55,11 @@ pub type Filled = (Chain, Vec<Rule>);
 pub enum Lead {
     /// Nothing: what is new from or to a workload is dropped.
     Closed,
-    /// Nothing, and nothing is dropped: the rules that Calico's agent has left judge.
-    Beside,
+    /// Nothing, since the rules that Calico's agent has left judge; but IPv6 is dropped if they are for IPv4 alone.
+    Beside {
+        /// Whether they judge IPv6.
+        judges_v6: bool,
+    },
     /// A generation.
     To(Generation),
 }
@@ -76,7 +79,18 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
     }
     for prefix in &settings.interface_prefixes {
         match lead {
-            Lead::Beside => {}
+            Lead::Beside { judges_v6: true } => {}
+            Lead::Beside { judges_v6: false } => {
+                // meta nfproto ipv6 iifname "cali*" counter name "dropped_closed" drop
+                // meta nfproto ipv6 oifname "cali*" counter name "dropped_closed" drop
+                let closed = |interface| {
+                    let dropped = [say::count(DROPPED_CLOSED), say::verdict(Verdict::Drop)].concat();
+                    rule([say::family(Family::V6), interface, dropped])
+                };
+                forward.push(closed(say::from_interface(prefix)));
+                forward.push(closed(say::to_interface(prefix)));
+                input.push(closed(say::from_interface(prefix)));
+            }
             Lead::Closed => {
                 // iifname "cali*" counter name "dropped_closed" drop
                 // oifname "cali*" counter name "dropped_closed" drop

@@ -15,7 +15,7 @@ use super::settings::{Ownership, Settings, TABLE_COMMENT, TABLE_COMMENT_PREFIX};
 use crate::batch::{Batch, Place};
 use crate::client::{Client, Features};
 use crate::kernel::{NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST};
-use crate::object::{Counter, Family, Table, TableId};
+use crate::object::{Counter, Family, ListedRule, Rule, Table, TableId};
 use crate::{Error, Monitor, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -48,6 +48,13 @@ pub enum Closed {
     /// No table of ours judged, but the rules that Calico's agent has left do: they close what they don't know, so nothing was
     /// closed for the workloads that they know.
     Beside,
+}
+
+/// The rules of a chain, in order.
+fn of_chain<'r>(rules: &'r [ListedRule], chain: &str) -> impl Iterator<Item = &'r Rule> + use<'r> {
+    let of: Vec<&Rule> =
+        rules.iter().filter(|listed| listed.chain == chain).map(|listed| &listed.rule).collect();
+    of.into_iter()
 }
 
 /// Where Calico's agent leads what workloads send, by its names in nftables and in iptables; what it doesn't know is dropped there.
@@ -85,8 +92,8 @@ pub struct Flat {
     /// A transaction failed: the kernel holds an older state than `tables`.
     pub(super) behind: bool,
     pub(super) ahead: Option<Ahead>,
-    /// Nothing of ours judges yet, since Calico's rules do.
-    pub(super) beside: bool,
+    /// What stands while nothing of ours judges yet, since Calico's rules do.
+    pub(super) beside: Option<Lead>,
 }
 
 /// The generation that judges.
@@ -131,7 +138,7 @@ impl Flat {
             ours: BTreeSet::new(),
             behind: false,
             ahead: None,
-            beside: false,
+            beside: None,
         })
     }
 
@@ -166,11 +173,16 @@ impl Flat {
         let table = self.settings.table.clone();
         let chains = self.client.chains(&table)?;
         let rules = self.client.rules(&table)?;
+        let is = |lead| {
+            let expected = chains::base(&self.settings, lead);
+            expected.iter().all(|(chain, wanted)| of_chain(&rules, &chain.name).eq(wanted))
+        };
+        // What was left open since Calico's rules judged counts for this process alone: they may be gone.
+        let open = [true, false].map(|judges_v6| Lead::Beside { judges_v6 });
         let judging = chains::base(&self.settings, Lead::Closed).iter().all(|(chain, closed)| {
-            let here = rules.iter().filter(|listed| listed.chain == chain.name).count();
-            chains.contains(chain) && (self.beside || closed.is_empty() || here > 1)
+            chains.contains(chain) && (closed.is_empty() || of_chain(&rules, &chain.name).count() > 1)
         });
-        if judging {
+        if (judging && !open.into_iter().any(is)) || self.beside.is_some_and(is) {
             return Ok(Closed::Judging);
         }
         self.beside = self.calico_judges()?;
@@ -178,19 +190,26 @@ impl Flat {
         if present.is_none() {
             batch.add_table(self.flags(), TABLE_COMMENT);
         }
-        self.lead(&mut batch, if self.beside { Lead::Beside } else { Lead::Closed });
+        self.lead(&mut batch, self.beside.unwrap_or(Lead::Closed));
         self.client.commit(batch)?;
-        Ok(if self.beside { Closed::Beside } else { Closed::Installed })
+        Ok(if self.beside.is_some() { Closed::Beside } else { Closed::Installed })
     }
 
-    fn calico_judges(&mut self) -> Result<bool> {
-        for (table, chain) in CALICOS {
-            let id = TableId { family: Family::Ipv4, name: table.to_owned() };
-            if !self.client.rules_of(&id, chain)?.is_empty() {
-                return Ok(true);
+    /// What is to stand beside Calico's rules, if there are such, for IPv4 at least.
+    fn calico_judges(&mut self) -> Result<Option<Lead>> {
+        let mut judges = |family| -> Result<bool> {
+            for (table, chain) in CALICOS {
+                let id = TableId { family, name: table.to_owned() };
+                if !self.client.rules_of(&id, chain)?.is_empty() {
+                    return Ok(true);
+                }
             }
+            Ok(false)
+        };
+        match judges(Family::Ipv4)? {
+            true => Ok(Some(Lead::Beside { judges_v6: judges(Family::Ipv6)? })),
+            false => Ok(None),
         }
-        Ok(false)
     }
 
     /// Puts all of `tables` in place as a new generation beside what is there, and leads packets to it in one
@@ -212,7 +231,7 @@ impl Flat {
         self.lead(&mut batch, Lead::To(generation));
         self.lead_out(&mut batch)?;
         self.client.commit(batch)?;
-        (self.behind, self.beside) = (false, false);
+        (self.behind, self.beside) = (false, None);
         self.current = Some(current);
         self.ours.insert(generation);
         self.rest(present);

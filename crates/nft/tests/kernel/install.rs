@@ -116,29 +116,46 @@ fn the_closed_table_comes_first_and_disturbs_no_table_of_ours() {
 }
 
 #[test]
-fn while_the_rules_that_calicos_agent_has_left_judge_nothing_is_closed() {
-    for (table, prefix) in [("calico", "filter-"), ("filter", "")] {
-        let (namespace, mut flat) = open(&format!("beside-{table}"));
+fn while_the_rules_that_calicos_agent_has_left_judge_nothing_of_theirs_is_closed() {
+    for (at, (table, prefix, has_v6)) in
+        [("calico", "filter-", true), ("calico", "filter-", false), ("filter", "", true)]
+            .into_iter()
+            .enumerate()
+    {
+        let (namespace, mut flat) = open(&format!("beside-{at}"));
         let dispatch = format!("{prefix}cali-from-wl-dispatch");
-        run(&namespace, "nft", &["add", "table", "ip", table]);
-        run(&namespace, "nft", &["add", "chain", "ip", table, &dispatch]);
+        let nft = |words: &[&str]| run(&namespace, "nft", words);
+        nft(&["add", "table", "ip", table]);
+        nft(&["add", "chain", "ip", table, &dispatch]);
         // A chain without rules judges nothing.
         assert_eq!(flat.install_closed().unwrap(), Closed::Installed);
-        run(&namespace, "nft", &["delete", "table", "inet", "tortie"]);
-        run(
-            &namespace,
-            "nft",
-            &["add", "rule", "ip", table, &dispatch, "iifname", "{ cali1, cali2 }", "counter", "return"],
-        );
-        run(&namespace, "nft", &["add", "rule", "ip", table, &dispatch, "counter", "drop"]);
+        nft(&["delete", "table", "inet", "tortie"]);
+        nft(&["add", "rule", "ip", table, &dispatch, "iifname", "{ cali1, cali2 }", "counter", "return"]);
+        nft(&["add", "rule", "ip", table, &dispatch, "counter", "drop"]);
+        if has_v6 {
+            nft(&["add", "table", "ip6", table]);
+            nft(&["add", "chain", "ip6", table, &dispatch]);
+            nft(&["add", "rule", "ip6", table, &dispatch, "counter", "drop"]);
+        }
         assert_eq!(flat.install_closed().unwrap(), Closed::Beside);
-        assert!(!list_ruleset(&namespace).contains("iifname \"cali*\""), "nothing is dropped by ours");
+        let listing = list_ruleset(&namespace);
+        let of_v6 = "meta nfproto ipv6 iifname \"cali*\" counter name \"dropped_closed\" drop";
+        assert_eq!(listing.contains(of_v6), !has_v6, "{listing}");
+        assert!(!listing.contains("\t\tiifname \"cali*\" counter name"), "nothing of IPv4: {listing}");
         assert_eq!(flat.install_closed().unwrap(), Closed::Judging);
         flat.install(mk_tables()).unwrap();
         assert!(list_ruleset(&namespace).contains("iifname \"cali*\" goto"), "ours judges now");
-        run(&namespace, "nft", &["delete", "table", "ip", table]);
-        run(&namespace, "nft", &["flush", "chain", "inet", "tortie", "forward"]);
-        assert_eq!(flat.install_closed().unwrap(), Closed::Installed);
+        assert_eq!(flat.install_closed().unwrap(), Closed::Judging);
+        // Another process finds what was left open, and Calico's rules gone.
+        nft(&["delete", "table", "inet", "tortie"]);
+        let settings = Settings { owned: Ownership::Never, ..Settings::default() };
+        let next = || namespace.run(|| Flat::open(settings.clone())).unwrap().unwrap();
+        assert_eq!(next().install_closed().unwrap(), Closed::Beside);
+        nft(&["delete", "table", "ip", table]);
+        assert_eq!(next().install_closed().unwrap(), Closed::Installed);
+        assert!(
+            list_ruleset(&namespace).contains("\t\tiifname \"cali*\" counter name \"dropped_closed\" drop")
+        );
     }
 }
 
