@@ -80,6 +80,11 @@ pub fn release_range(
     })
 }
 
+/// Gives up one block of an owner. A block that isn't his is left alone.
+pub fn release_block_of(owner: Owner, cidr: IpNet, in_use: InUse) -> Machine<Result<(), Error>> {
+    Machine::new(owner, move |io, owner| async move { release_block(&io, &owner, cidr, in_use).await })
+}
+
 /// Gives up all blocks of an owner, for example of a host that is removed. Addresses in use stay assigned. Goes on after
 /// an error; the result is the last.
 pub fn release_owner(owner: Owner, in_use: InUse) -> Machine<Result<(), Error>> {

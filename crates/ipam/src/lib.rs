@@ -36,8 +36,8 @@ pub mod transaction;
 pub mod walk;
 
 pub use affinity::{
-    ClaimedRange, InUse, change_settings, check_settings, claim_range, read_settings, release_owner,
-    release_pool, release_range, reset_settings, write_settings,
+    ClaimedRange, InUse, change_settings, check_settings, claim_range, read_settings, release_block_of,
+    release_owner, release_pool, release_range, reset_settings, write_settings,
 };
 pub use assign::{Assignments, AutoAssign, AutoAssigned, EnsuredBlocks, auto_assign, ensure_block};
 pub use assign_address::{AssignAddress, assign_address};

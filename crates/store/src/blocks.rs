@@ -1,12 +1,6 @@
 //! All blocks of address management, as far as routing depends on them: first what is there, then what changes.
 //!
-//! ```text
-//! list, page by page -> All -> watch -> Put, Gone ...
-//!        ^                       |
-//!        '-- the history is gone-'
-//! ```
-//! Remembers nothing but where it is: whoever hears keeps the blocks. Next hop: the agent's thread for the network, and
-//! through it `calc::network`. Objects of policy come by [`crate::sync`].
+//! [`crate::follow`] with blocks for values. Next hop: the agent's thread for the network, and through it `calc::network`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +9,8 @@ use ipnet::IpNet;
 use tortie_ipam::key::Key;
 use tortie_ipam::record::{Block, Holding};
 
-use crate::{Change, Datastore, Error, KeyValue, List, Result, Revision, Watch, keys};
-
-/// How many blocks one call returns at most while listing.
-const PAGE: usize = 500;
+use crate::follow::{Follow, News};
+use crate::{Datastore, KeyValue, Result, keys};
 
 /// What happened to blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,26 +24,12 @@ pub enum BlockEvent {
 }
 
 /// The stream of [`BlockEvent`]s.
-pub struct Blocks {
-    store: Arc<dyn Datastore>,
-    state: State,
-}
-
-enum State {
-    Listing { at: Option<Revision>, after: Option<String>, found: Vec<Holding> },
-    Watching(Box<dyn Watch>),
-}
-
-impl State {
-    fn start() -> Self {
-        State::Listing { at: None, after: None, found: Vec::new() }
-    }
-}
+pub struct Blocks(Follow<Holding>);
 
 impl Blocks {
     /// The blocks of `store`.
     pub fn new(store: Arc<dyn Datastore>) -> Self {
-        Self { store, state: State::start() }
+        Self(Follow::new(store, keys::IPAM_BLOCKS.to_owned(), holding))
     }
 
     /// The next events, or none after `timeout` (while listing, after each page).
@@ -59,37 +37,15 @@ impl Blocks {
     /// # Errors
     /// Those of the datastore; nothing is lost, the call may be repeated.
     pub fn next(&mut self, timeout: Duration) -> Result<Vec<BlockEvent>> {
-        let next = match &mut self.state {
-            State::Listing { .. } => self.list(),
-            State::Watching(watch) => {
-                watch.next(timeout).map(|changes| changes.into_iter().filter_map(changed).collect())
-            }
+        let event = |news| match news {
+            News::All(all) => Some(BlockEvent::All(all)),
+            News::Put(holding) => Some(BlockEvent::Put(holding)),
+            News::Gone(key) => match Key::parse(&key)? {
+                Key::Block(cidr) => Some(BlockEvent::Gone(cidr)),
+                _ => None,
+            },
         };
-        match next {
-            Err(error @ (Error::Compacted { .. } | Error::Future { .. })) => {
-                tracing::info!(%error, "listing all blocks again");
-                self.state = State::start();
-                Ok(Vec::new())
-            }
-            next => next,
-        }
-    }
-
-    fn list(&mut self) -> Result<Vec<BlockEvent>> {
-        let State::Listing { at, after, found } = &mut self.state else { return Ok(Vec::new()) };
-        let request =
-            List { prefix: keys::IPAM_BLOCKS.to_owned(), at: *at, after: after.clone(), limit: Some(PAGE) };
-        let page = self.store.list(&request)?;
-        found.extend(page.items.iter().filter_map(holding));
-        if page.more {
-            *at = Some(page.revision);
-            *after = page.items.last().map(|kv| kv.key.clone());
-            return Ok(Vec::new());
-        }
-        let watch = self.store.watch(keys::IPAM_BLOCKS, page.revision)?;
-        let all = BlockEvent::All(std::mem::take(found));
-        self.state = State::Watching(watch);
-        Ok(vec![all])
+        Ok(self.0.next(timeout)?.into_iter().filter_map(event).collect())
     }
 }
 
@@ -107,14 +63,6 @@ fn holding(kv: &KeyValue) -> Option<Holding> {
             None
         }
     }
-}
-
-fn changed(change: Change) -> Option<BlockEvent> {
-    let Key::Block(cidr) = Key::parse(change.key())? else { return None };
-    Some(match change {
-        Change::Put(kv) => holding(&kv).map_or(BlockEvent::Gone(cidr), BlockEvent::Put),
-        Change::Delete { .. } => BlockEvent::Gone(cidr),
-    })
 }
 
 #[cfg(test)]
@@ -135,9 +83,9 @@ mod tests {
     fn told(blocks: &mut Blocks) -> Vec<String> {
         let mut told = Vec::new();
         loop {
-            let listing = matches!(blocks.state, State::Listing { .. });
+            let listing = blocks.0.is_listing();
             let events = blocks.next(Duration::ZERO).unwrap();
-            if events.is_empty() && !listing && matches!(blocks.state, State::Watching(_)) {
+            if events.is_empty() && !listing && !blocks.0.is_listing() {
                 return told;
             }
             let name = |holding: &Holding| format!("{} {}", holding.cidr, holding.host.as_deref().unwrap());

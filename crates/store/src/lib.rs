@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! command, CNI -> resources -> Datastore -> embedded (SQLite), etcd, kubernetes
-//!             agent <- sync, blocks <- Watch <-'
+//!             agent <- sync, blocks <- Watch <-'      (controllers <- follow <- Watch)
 //! ```
 
 pub mod ahead;
@@ -18,6 +18,7 @@ mod datastore;
 pub mod embedded;
 mod error;
 pub mod etcd;
+pub mod follow;
 pub mod ipam;
 pub mod json;
 pub mod keys;

@@ -17,6 +17,7 @@ pub mod forms;
 mod http;
 mod kubeconfig;
 mod list;
+mod objects;
 mod options;
 pub mod reports;
 pub mod server;
@@ -33,6 +34,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
+pub use objects::{Send, Sent};
 pub use options::{Credentials, Options, Plugin, SETTINGS};
 
 use crate::datastore::{Expect, Read, Write};

@@ -27,8 +27,8 @@ use crate::ahead::Ahead;
 use crate::{Datastore, Error, Listing, Read, Result, Revision, Write, json, keys};
 
 pub use initial::{COMPATIBLE_VERSION, DEFAULT_ALLOW_PROFILE, default_allow_profile};
-pub use metadata::Labels;
 pub(crate) use metadata::is_tiered;
+pub use metadata::{Labels, read_timestamp, timestamp};
 
 /// How often a write without a resource version tries again when another writer was faster.
 const ATTEMPTS: usize = 100;

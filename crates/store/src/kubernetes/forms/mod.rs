@@ -30,6 +30,7 @@ use tortie_api::kind::{Api, Kind, Scope};
 
 use crate::keys;
 pub(crate) use custom::converted_uid;
+pub use pod::labels_of as pod_labels;
 
 /// Kubernetes' core.
 pub const CORE: &str = "/api/v1";

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tortie_api::core::{
-    EndpointSlice, NamespaceSpec, PodSpec, ServiceAccountSpec, ServiceSpec, SliceEndpoint, SlicePort,
+    EndpointSlice, NamespaceSpec, PodSpec, PodStatus, ServiceAccountSpec, ServiceSpec, SliceEndpoint,
+    SlicePort,
 };
 use tortie_api::kind::{Api, Kind};
 use tortie_api::meta::Object;
@@ -19,6 +20,16 @@ struct Specified<S> {
     metadata: Metadata,
     #[serde(default)]
     spec: S,
+}
+
+/// An object with a spec and a status.
+#[derive(Deserialize)]
+struct Stated<S, T> {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: S,
+    #[serde(default)]
+    status: T,
 }
 
 /// An object of whose spec nothing is read.
@@ -59,8 +70,8 @@ pub fn read(prefix: &str, kind: Kind, object: &[u8]) -> Result<Read, Unreadable>
             })
         }
         Kind::Pod => {
-            let Specified::<PodSpec> { metadata, spec } = metadata::parse(prefix, object)?;
-            finish(prefix, kind, metadata, |metadata| Object { metadata, spec, ..Object::default() })
+            let Stated::<PodSpec, PodStatus> { metadata, spec, status } = metadata::parse(prefix, object)?;
+            finish(prefix, kind, metadata, |metadata| Object { metadata, spec, status })
         }
         Kind::Service => {
             let Specified::<ServiceSpec> { metadata, spec } = metadata::parse(prefix, object)?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tortie_api::core::{Container, ContainerPort, PodIp};
 use tortie_api::endpoint::{IpNat, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
 use tortie_api::kind::Kind;
-use tortie_api::meta::ObjectMeta;
+use tortie_api::meta::{ObjectMeta, StringMap};
 use tortie_api::schema::null_is_default;
 use tortie_api::value::Protocol;
 
@@ -84,18 +84,14 @@ fn endpoint(pod: Pod, name: String) -> Result<WorkloadEndpoint, Unreadable> {
     let ip_nats = pod.floating(&networks)?;
     let allow_spoofed_source_prefixes = pod.source_prefixes()?;
     let Pod { metadata, spec, .. } = pod;
-    let Metadata { name: pod, namespace, mut labels, .. } = metadata;
+    let Metadata { name: pod, namespace, labels, .. } = metadata;
     let annotation = |name: &str| metadata.annotations.get(name).cloned();
     let account = spec.service_account_name;
     let mut profiles = vec![format!("kns.{namespace}")];
-    labels.insert("projectcalico.org/namespace".to_owned(), namespace.clone());
-    labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
     if !account.is_empty() {
         profiles.push(format!("ksa.{namespace}.{account}"));
-        if account.len() < LONG_NAME {
-            labels.insert("projectcalico.org/serviceaccount".to_owned(), account.clone());
-        }
     }
+    let labels = labels_of(labels, &namespace, &account);
     let status = annotation(NETWORK_STATUS).map(|status| (NETWORK_STATUS.to_owned(), status));
     Ok(WorkloadEndpoint {
         spec: WorkloadEndpointSpec {
@@ -126,6 +122,16 @@ fn endpoint(pod: Pod, name: String) -> Result<WorkloadEndpoint, Unreadable> {
         },
         ..WorkloadEndpoint::default()
     })
+}
+
+/// The labels of an endpoint: those of its pod, and what Calico adds.
+pub fn labels_of(mut labels: StringMap, namespace: &str, account: &str) -> StringMap {
+    labels.insert("projectcalico.org/namespace".to_owned(), namespace.to_owned());
+    labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
+    if !account.is_empty() && account.len() < LONG_NAME {
+        labels.insert("projectcalico.org/serviceaccount".to_owned(), account.to_owned());
+    }
+    labels
 }
 
 impl Pod {
