@@ -15,6 +15,7 @@ mod error;
 mod history;
 pub mod http;
 pub mod kubeconfig;
+pub mod kubernetes;
 pub mod ledger;
 mod log;
 mod monitors;

@@ -30,6 +30,7 @@ use tortie_store::resources::Client;
 
 use crate::config::{Environment, Settings, Severity, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
+use crate::kubernetes::{Machine, Up, refer};
 use crate::ledger::{Ledger, RuleName};
 use crate::network::{self, Start};
 use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
@@ -86,14 +87,15 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Runs the agent in the calling thread's network namespace until `stop`; `logged` is told what to log. What it put into the
-/// kernel stays and goes on judging.
+/// Runs the agent in the calling thread's network namespace until `stop`; `logged` is told what to log. `machine` is the node in
+/// Kubernetes, if there is a cluster. What the agent put into the kernel stays and goes on judging.
 ///
 /// # Errors
 /// What keeps it from starting. Later troubles are logged, counted and mended.
 pub fn run(
     environment: &Environment,
     store: &Arc<dyn Datastore>,
+    machine: Option<Machine>,
     stop: &AtomicBool,
     logged: &dyn Fn(Severity),
 ) -> Result<()> {
@@ -133,6 +135,9 @@ pub fn run(
     sysctl::write_if_present("net/ipv6/conf/all/forwarding", "1")?;
 
     register(&client, &settings.node)?;
+    if let Some(machine) = &machine {
+        refer(&client, &settings.node, machine.name())?;
+    }
     history::keep_short(client.clone())?;
 
     monitors::links(heard.clone())?;
@@ -154,7 +159,8 @@ pub fn run(
     let (network, pods) = network::start(network)?;
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
     let socket = server::listen(&settings.socket)?;
-    server::serve(socket, Arc::clone(store), settings, pods, heard)?;
+    let cluster = machine.as_ref().filter(|_| !store.knows_pods()).map(Machine::cluster);
+    server::serve(socket, Arc::clone(store), cluster.cloned(), settings, pods, heard)?;
 
     let mut agent = Agent {
         log_what: logged,
@@ -173,6 +179,8 @@ pub fn run(
         check_at: Instant::now() + CHECK_EVERY,
         heap_is_loose: false,
         replaced: None,
+        machine,
+        up: None,
         network,
         pools: match settings.network.floating {
             true => Pools::with_floating(&settings.node),
@@ -180,6 +188,9 @@ pub fn run(
         },
     };
     let ended = agent.run(&hears, stop);
+    if let Some(up) = agent.up {
+        up.down();
+    }
     drop(std::fs::remove_file(&settings.socket));
     ended
 }
@@ -228,6 +239,9 @@ struct Agent<'a> {
     heap_is_loose: bool,
     /// The store is another one than at the start.
     replaced: Option<tortie_store::Error>,
+    /// The node in Kubernetes, and whether it was told to be up.
+    machine: Option<Machine>,
+    up: Option<Up>,
     /// Keeps the ways to other nodes.
     network: Sender<network::Told>,
     /// Those whose connections leave with the node's address.
@@ -259,6 +273,7 @@ impl Agent<'_> {
             if !self.mended && self.core.is_ready() {
                 self.mended = true;
                 drop(self.network.send(network::Told::InForce));
+                self.up = self.machine.as_ref().map(Up::tell).transpose()?;
                 if let Err(error) = pods::mend(self.core.classifier(), &self.client) {
                     tracing::warn!(%error, "the pods of before were not looked at");
                 }

@@ -19,6 +19,7 @@ use tortie_cni::{Context, Gate, Judging, Request, execute};
 use tortie_netlink::Namespace;
 use tortie_store::Datastore;
 use tortie_store::ipam::Allocator;
+use tortie_store::kubernetes::Kubernetes;
 use tortie_store::resources::Client;
 
 use crate::config::Settings;
@@ -63,19 +64,32 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
 pub fn serve(
     listener: UnixListener,
     store: Arc<dyn Datastore>,
+    cluster: Option<Kubernetes>,
     settings: &Settings,
     pods: Arc<PodMtu>,
     heard: Sender<Heard>,
 ) -> Result<()> {
     let node = Arc::clone(&settings.node);
+    let cluster = cluster.map(|cluster| Client::new(Arc::new(cluster)));
     let allocator = Allocator::new(store.deferred().unwrap_or_else(|| Arc::clone(&store)));
-    attend(&Arc::new(Desk { listener, store, allocator, node, pods, heard, waiting: AtomicUsize::new(0) }))
+    attend(&Arc::new(Desk {
+        listener,
+        store,
+        cluster,
+        allocator,
+        node,
+        pods,
+        heard,
+        waiting: AtomicUsize::new(0),
+    }))
 }
 
 /// What the threads of the socket share.
 struct Desk {
     listener: UnixListener,
     store: Arc<dyn Datastore>,
+    /// Kubernetes, where the store isn't its API.
+    cluster: Option<Client>,
     allocator: Allocator,
     node: Arc<str>,
     pods: Arc<PodMtu>,
@@ -163,6 +177,7 @@ fn attach(call: &Call, pod: Option<OwnedFd>, desk: &Desk) -> tortie_cni::Reply {
     let gate = AgentGate { heard: &desk.heard };
     let context = Context {
         client: &client,
+        cluster: desk.cluster.as_ref(),
         gate: &gate,
         node: &desk.node,
         view: None,

@@ -41,6 +41,8 @@ pub struct Wanted {
     pub requested: Vec<IpAddr>,
     /// The pod's annotations.
     pub annotations: Annotations,
+    /// What is known of its namespace; if nothing, the store is asked.
+    pub namespace: Option<NamespaceFacts>,
 }
 
 /// Who asks address management.
@@ -190,7 +192,10 @@ fn assign_any(
     wanted: &Wanted,
     along: Along,
 ) -> Result<(Vec<IpNet>, Option<Revision>)> {
-    let namespace = namespace_of(at.client, identity)?;
+    let namespace = match &wanted.namespace {
+        Some(known) => known.clone(),
+        None => namespace_of(at.client, identity)?,
+    };
     let pools = |family: usize, configured: &[String]| {
         let annotated = [&wanted.annotations, &namespace.annotations];
         let annotated =
@@ -269,10 +274,12 @@ fn assign_requested(
 }
 
 /// Labels and annotations of a pod's namespace.
-#[derive(Default)]
-struct NamespaceFacts {
-    labels: BTreeMap<String, String>,
-    annotations: Annotations,
+#[derive(Debug, Clone, Default)]
+pub struct NamespaceFacts {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: Annotations,
 }
 
 fn namespace_of(client: &Client, identity: &Identity) -> Result<NamespaceFacts> {

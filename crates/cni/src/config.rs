@@ -1,5 +1,6 @@
 //! The network configuration: Calico's fields, those that mean something here; the others are passed over.
 
+use crate::address::NamespaceFacts;
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -176,6 +177,9 @@ pub struct CniConventions {
     pub service_account_name: String,
     /// Named ports, as a container's.
     pub ports: Vec<NamedPort>,
+    /// What a cluster beside the store says of the pod's namespace; nobody gives it by text.
+    #[serde(skip)]
+    pub namespace: Option<NamespaceFacts>,
 }
 
 /// A named port of a pod.

@@ -69,6 +69,7 @@ fn dispatch(process: &Process, request: &Request, call: &Call) -> Result<Reply> 
     let node = hostname()?;
     let context = Context {
         client: &client,
+        cluster: None,
         gate: &ClosedTable,
         node: &node,
         view: None,

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tortie_api::yaml::tree::{self, Data, Node};
-use tortie_store::kubernetes::Kubernetes;
+use tortie_store::kubernetes::{Kubernetes, Options};
 use tortie_store::open;
 use tortie_store::resources::Client;
 
@@ -79,6 +80,23 @@ fn in_context(said: &BTreeMap<String, String>, context: Option<&str>, name: &str
         ("K8S_CURRENT_CONTEXT", Some(context)) => Some(context.to_owned()),
         _ => setting(said, name),
     }
+}
+
+/// The Kubernetes cluster that the settings name, whatever datastore they name; `None` if they name none. `patience` is how
+/// long a call waits.
+///
+/// # Errors
+/// What of the settings makes no sense.
+pub fn cluster(file: &Path, patience: Option<Duration>) -> anyhow::Result<Option<Kubernetes>> {
+    let said = said(file)?;
+    let names = ["KUBECONFIG", "K8S_API_ENDPOINT", "KUBERNETES_SERVICE_HOST"];
+    let is_kubernetes = open::kind(|name| setting(&said, name))? == open::Kind::Kubernetes;
+    if !is_kubernetes && !names.iter().any(|name| setting(&said, name).is_some()) {
+        return Ok(None);
+    }
+    let mut options = Options::from_settings(|name| setting(&said, name))?;
+    options.patience = patience.unwrap_or(options.patience);
+    Ok(Some(Kubernetes::open(options)?))
 }
 
 /// What a file says, which need not be there if it is the default one.

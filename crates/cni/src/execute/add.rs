@@ -301,6 +301,7 @@ fn assign(
         v6_pools: config.ipam.ipv6_pools.clone(),
         requested,
         annotations: config.args.cni.annotations.clone(),
+        namespace: config.args.cni.namespace.clone(),
     };
     if !wanted.v4 && !wanted.v6 && wanted.requested.is_empty() {
         return Err(Error::Config {

@@ -32,6 +32,8 @@ use tortie_store::resources::Client;
 pub struct Context<'a> {
     /// The store.
     pub client: &'a Client,
+    /// Kubernetes, where the store isn't its API and pods are read there; else what the configuration names.
+    pub cluster: Option<&'a Client>,
     /// Closed before, judged after.
     pub gate: &'a dyn Gate,
     /// The node's name if the configuration and its file say none: the agent's own, or the hostname.
@@ -74,7 +76,7 @@ impl Reply {
 pub fn execute(context: &Context<'_>, request: &Request, pod: Option<&Namespace>) -> Reply {
     let done = ahead::read(context, request).and_then(|client| {
         let context = Context { client: &client, view: context.view.clone(), ..*context };
-        let request = pods::completed(&client, request, &context.identity(request))?;
+        let request = pods::completed(&context, request)?;
         dispatch(&context, &request, pod)
     });
     match done {

@@ -112,8 +112,15 @@ impl Host {
             .namespace
             .run(move || {
                 let allocator = Some(&self.allocator);
-                let context =
-                    Context { client: &client, gate, node: "node-1", view: None, allocator, mtu: &|| None };
+                let context = Context {
+                    client: &client,
+                    cluster: None,
+                    gate,
+                    node: "node-1",
+                    view: None,
+                    allocator,
+                    mtu: &|| None,
+                };
                 execute(&context, &request, pod.as_ref())
             })
             .unwrap();

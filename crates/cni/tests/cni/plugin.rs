@@ -33,6 +33,7 @@ fn serve(host: &Host, listener: &UnixListener, calls: usize) {
                 let gate = OpenGate::default();
                 let context = Context {
                     client: &client,
+                    cluster: None,
                     gate: &gate,
                     node: "node-1",
                     view: None,

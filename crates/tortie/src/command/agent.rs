@@ -1,17 +1,23 @@
 //! `tortie agent`: the node agent, in the foreground until it is told to stop.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use tabwriter::TabWriter;
 use tortie_agent::config::{Environment, Severity, Stored};
+use tortie_agent::kubeconfig::{self, Wanted};
+use tortie_agent::kubernetes::Machine;
 use tortie_store::resources::Client;
+
+/// How long the agent waits for Kubernetes when it says something of its node; an agent that stops has five seconds.
+const NODE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The arguments of `tortie agent`. Everything else is said by environment variables under
 /// Calico's names: see README.md.
@@ -45,15 +51,20 @@ pub fn run(arguments: Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result<
     }
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     tortie_agent::pools::make(&client, variable)?;
+    let machine = crate::settings::cluster(&config, Some(NODE_PATIENCE))?.map(|cluster| {
+        let name = variable("CALICO_K8S_NODE_REF").unwrap_or_else(|| environment.node().to_owned());
+        Machine::new(cluster, name)
+    });
     if let (Some(path), Some(host), Some(port)) =
         (variable("CNI_KUBECONFIG"), variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"))
     {
         let host = if host.contains(':') { format!("[{host}]") } else { host };
-        tortie_agent::kubeconfig::keep(Path::new(&path), format!("https://{host}:{port}"))?;
+        let account = machine.clone().zip(variable("CALICO_CNI_SERVICE_ACCOUNT"));
+        kubeconfig::keep(Wanted { path: path.into(), server: format!("https://{host}:{port}"), account })?;
     }
     tracing::info!(node = environment.node(), version = env!("CARGO_PKG_VERSION"), "starting");
     let stop = stop_on_signal()?;
-    tortie_agent::run::run(&environment, client.store(), &stop, log_what)?;
+    tortie_agent::run::run(&environment, client.store(), machine, &stop, log_what)?;
     tracing::info!("stopped; what is in the kernel goes on judging");
     Ok(ExitCode::SUCCESS)
 }
@@ -75,7 +86,7 @@ fn show(environment: &Environment, client: &Client) -> anyhow::Result<ExitCode> 
 }
 
 /// A flag that SIGTERM and SIGINT raise. They are blocked in every thread but the one that waits for them.
-fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);

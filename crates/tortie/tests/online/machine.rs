@@ -59,6 +59,18 @@ impl Machine {
         machine
     }
 
+    /// With its objects in an etcd of its own, and as the node `node1` of a Kubernetes beside it.
+    pub fn on_etcd_beside_kubernetes(name: &str) -> Self {
+        let mut machine = Self::bare(name);
+        machine.start_etcd(&[]);
+        machine.kube = Some(Kube::start(&machine.host, &machine.files.path().join("kube")));
+        machine.apply(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n",
+        );
+        machine.start();
+        machine
+    }
+
     fn bare(name: &str) -> Self {
         let host = OwnedNamespace::create(&format!("tt-{}-{name}", std::process::id())).unwrap();
         let files = tempfile::tempdir().unwrap();
@@ -93,7 +105,10 @@ impl Machine {
                 .env("ETCD_ENDPOINTS", cluster.server.endpoint().to_string());
         }
         if let Some(kube) = &self.kube {
-            command.env("DATASTORE_TYPE", "kubernetes").env("KUBECONFIG", kube.server.kubeconfig());
+            command.env("KUBECONFIG", kube.server.kubeconfig());
+            if self.cluster.is_none() {
+                command.env("DATASTORE_TYPE", "kubernetes");
+            }
         }
         command
     }

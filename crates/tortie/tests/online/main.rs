@@ -7,6 +7,7 @@ mod cluster;
 mod cut;
 mod faults;
 mod kube;
+mod kube_beside;
 mod machine;
 mod moves;
 mod packets;
