@@ -32,7 +32,7 @@ struct Arguments {
 fn main() -> ExitCode {
     end_with_the_reader();
     let said = EnvFilter::try_from_env("TORTIE_LOG").ok();
-    // The log goes to standard error, which programs may read: only the agent tells more than warnings unasked.
+    // The log goes to standard error, which programs may read: only what runs on tells more than warnings unasked.
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
     if let Some(plugin) = plugin() {
         // It lives for milliseconds: nothing is made ready here that it doesn't need.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
     let told = match std::env::args().nth(1).as_deref() {
         _ if calicoctl::called() => "error",
-        Some("agent") => "info",
+        Some("agent" | "controllers") => "info",
         _ => "warn",
     };
     let may_change = said.is_none();

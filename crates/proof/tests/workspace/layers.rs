@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 6] = [
     &["dataplane", "ipam"],
     &["calc", "analysis", "classify"],
     &["store", "netlink", "nft"],
-    &["cni", "agent", "lab"],
+    &["cni", "agent", "controllers", "lab"],
     &["tortie", "proof", "bench", "cluster"],
 ];
 /// Arrows inside a layer: one is the other's tool.

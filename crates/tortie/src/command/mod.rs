@@ -2,6 +2,7 @@
 
 mod agent;
 pub mod apply;
+mod controllers;
 mod convert;
 mod crds;
 pub mod create;
@@ -33,6 +34,8 @@ use tortie_agent::config::Severity;
 pub enum Command {
     /// Runs the node agent: policy of this machine's workloads in the kernel.
     Agent(agent::Arguments),
+    /// Runs what one process does for a whole cluster: addresses of what is gone, host endpoints, copies of Kubernetes' objects.
+    Controllers(controllers::Arguments),
     /// Creates objects, or updates those that exist.
     Apply(apply::Arguments),
     /// Creates objects that must not exist.
@@ -85,6 +88,7 @@ impl Command {
     pub fn run(self, log_what: &dyn Fn(Severity)) -> anyhow::Result<ExitCode> {
         match self {
             Self::Agent(arguments) => agent::run(arguments, log_what),
+            Self::Controllers(arguments) => controllers::run(&arguments, log_what),
             Self::Apply(arguments) => Ok(apply::run(&arguments)),
             Self::Create(arguments) => Ok(create::run(&arguments)),
             Self::Replace(arguments) => Ok(replace::run(&arguments)),

@@ -1,0 +1,9 @@
+//! `tortie controllers` on a real Kubernetes API with the rights of `deploy/tortie.yaml`, on etcd beside one, and on a file.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod alone;
+mod beside;
+mod cluster;
+mod lab;
+mod lead;
