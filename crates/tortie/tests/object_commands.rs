@@ -461,11 +461,7 @@ fn what_is_stored_but_not_enforced_is_warned_of_and_the_command_succeeds() {
             "fine",
             "{types: [Egress], ingress: [{action: Allow, http: {methods: [GET]}}]}",
         ),
-        object(
-            "NetworkPolicy",
-            "web",
-            "{egress: [{action: Allow, protocol: UDP, source: {notPorts: [53]}}]}",
-        ),
+        object("NetworkPolicy", "web", "{egress: [{action: Deny, protocol: UDP, source: {ports: [5]}}]}"),
         object("GlobalNetworkPolicy", "http", "{ingress: [{action: Allow, http: {methods: [GET]}}]}"),
         object(
             "GlobalNetworkPolicy",
