@@ -36,6 +36,9 @@ pub struct Arguments {
     /// The configuration, instead of a plain one; `__KUBERNETES_NODE_NAME__`, `__CNI_MTU__` and others of Calico's are filled in.
     #[arg(long, env = "CNI_NETWORK_CONFIG", hide_env_values = true)]
     network: Option<String>,
+    /// A directory of certificates and keys for the plugin, which are put beside the configuration, in `calico-tls`.
+    #[arg(long, env = "SECRETS_MOUNT_DIR")]
+    secrets: Option<PathBuf>,
 }
 
 /// Installs the plugin.
@@ -43,7 +46,7 @@ pub struct Arguments {
 /// # Errors
 /// If a file can't be written, or the configuration is none.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { bin, conf, name, network } = arguments;
+    let Arguments { bin, conf, name, network, secrets } = arguments;
     if name.contains('/') || !(name.ends_with(".conflist") || name.ends_with(".conf")) {
         bail!("--name: found {name:?}, expected a file name that ends in .conflist");
     }
@@ -59,9 +62,29 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         place(&bin.join(plugin), &program, 0o755)?;
     }
+    if let Some(secrets) = secrets {
+        copy(secrets, &conf.join("calico-tls"))?;
+    }
     place(&conf.join(name), network.as_bytes(), 0o644)?;
     println!("installed {} as {} and {}", bin.display(), NAMES.join(", "), conf.join(name).display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Copies the files of a directory, for their owner alone.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {}", from.display()))?.path();
+        // What Kubernetes keeps beside a secret's files begins with dots.
+        let Some(name) =
+            path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'))
+        else {
+            continue;
+        };
+        let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        place(&to.join(name), &content, 0o600)?;
+    }
+    Ok(())
 }
 
 /// Writes a file beside its place and moves it there; one that is the same stays.
@@ -113,6 +136,20 @@ mod tests {
         let text = r#"{"nodename": "__KUBERNETES_NODE_NAME__", "mtu": __CNI_MTU__}"#;
         let name = |name: &str| (name == "KUBERNETES_NODE_NAME").then(|| "n1".to_owned());
         assert_eq!(filled(text, name), r#"{"nodename": "n1", "mtu": 0}"#);
+    }
+
+    #[test]
+    fn secrets_are_put_beside_the_configuration_for_their_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("net.d/calico-tls"));
+        fs::create_dir_all(from.join("..data")).unwrap();
+        fs::write(from.join("etcd-key"), "secret").unwrap();
+        copy(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("etcd-key")).unwrap(), b"secret");
+        assert_eq!(fs::metadata(to.join("etcd-key")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+        let error = copy(Path::new("/nowhere"), &to).unwrap_err().to_string();
+        assert!(error.contains("/nowhere"), "{error}");
     }
 
     #[test]
