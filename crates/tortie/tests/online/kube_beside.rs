@@ -1,5 +1,6 @@
 //! What the agent says to Kubernetes of its node, and policy and addresses in etcd beside a Kubernetes that knows the pods.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,17 @@ impl Machine {
         }
     }
 
+    /// A kubeconfig of a service account in kube-system.
+    fn account(&self, name: &str) -> PathBuf {
+        let token = self.kubectl(&["-n", "kube-system", "create", "token", name], "");
+        let config = std::fs::read_to_string(self.kube.as_ref().unwrap().server.kubeconfig()).unwrap();
+        let (before, after) = config.split_once("token: ").unwrap();
+        let (_, after) = after.split_once('}').unwrap();
+        let path = self.files.path().join(format!("{name}.kubeconfig"));
+        std::fs::write(&path, format!("{before}token: {}}}{after}", token.trim())).unwrap();
+        path
+    }
+
     fn endpoint(&self, pod: &str) -> Value {
         let name = format!("node1-k8s-{pod}-eth0");
         let output = self.run(&["get", "workloadendpoint", &name, "-n", "shop", "-o", "json"]);
@@ -38,6 +50,79 @@ fn a_node_says_that_its_network_works_and_that_its_agent_stops() {
     assert_eq!(machine.condition(), "True CalicoIsDown Calico is shutting down on this node");
     machine.start();
     machine.condition_is("False CalicoIsUp Calico is running on this node");
+}
+
+/// What the manifest says of accounts and their rights.
+fn rights() -> String {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/tortie.yaml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let of_rights = |document: &&str| {
+        !["ConfigMap", "DaemonSet", "Deployment"]
+            .iter()
+            .any(|kind| document.contains(&format!("\nkind: {kind}\n")))
+    };
+    manifest.split("\n---\n").filter(of_rights).collect::<Vec<_>>().join("\n---\n")
+}
+
+#[test]
+fn the_plugin_alone_needs_no_more_than_the_rights_of_its_own_account() {
+    let mut machine = Machine::on_kubernetes("account");
+    machine.kubectl(&["apply", "-f", "-"], &rights());
+    let path = machine.account("tortie-cni-plugin");
+    let network = json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename": "node1", "datastore_type": "kubernetes",
+        "ipam": {"type": "calico-ipam"}, "policy": {"type": "k8s"}, "kubernetes": {"kubeconfig": path},
+    })
+    .to_string();
+    machine.stop();
+    machine.create_pod("web");
+    machine.make("web");
+    let (added, said) = machine.call_with(&network, "ADD", "web");
+    assert!(added, "{said}");
+    let address = || {
+        machine.kubectl(
+            &[
+                "-n",
+                "shop",
+                "get",
+                "pod",
+                "web",
+                "-o",
+                "jsonpath={.metadata.annotations.cni\\.projectcalico\\.org/podIP}",
+            ],
+            "",
+        )
+    };
+    assert!(address().starts_with("10.65."), "{}", address());
+    let (gone, said) = machine.call_with(&network, "DEL", "web");
+    assert!(gone, "{said}");
+    assert_eq!(address(), "");
+
+    // A right less is told by its name.
+    let role = machine.kubectl(&["get", "clusterrole", "tortie-cni-plugin", "-o", "json"], "");
+    machine.kubectl(&["replace", "-f", "-"], &role.replace("\"ipamblocks\"", "\"others\""));
+    machine.create_pod("late");
+    machine.make("late");
+    let (added, said) = machine.call_with(&network, "ADD", "late");
+    assert!(!added && said.contains("ipamblocks") && said.contains("RBAC"), "{said}");
+}
+
+#[test]
+fn an_agent_needs_no_more_than_the_rights_of_its_account() {
+    let mut machine = Machine::on_kubernetes("rights");
+    machine.kubectl(&["apply", "-f", "-"], &rights());
+    machine.stop();
+    let config: &'static str = machine.account("tortie-node").display().to_string().leak();
+    machine.variables.push(("KUBECONFIG", config));
+    machine.start();
+    machine.condition_is("False CalicoIsUp Calico is running on this node");
+    machine.create_pod("web");
+    let address = machine.add("web");
+    assert!(address.starts_with("10.65."), "{address}");
+    let (gone, said) = machine.call("DEL", "web");
+    assert!(gone, "{said}");
+    let log = std::fs::read_to_string(machine.log()).unwrap();
+    assert!(!log.contains("forbidden"), "{log}");
 }
 
 #[test]
