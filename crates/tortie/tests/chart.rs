@@ -3,7 +3,7 @@
 //!
 //! After a change of the chart `TORTIE_RENDER=1 cargo test -p tortie --test chart` writes the manifests.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
