@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::forms::{self, Collection};
 use super::http::Lines;
-use super::session::Opened;
+use super::session::{Live, Opened};
 use super::{Api, head, held_or_raw, list, trouble};
 use crate::wire::connect::Rest;
 use crate::wire::pipe::Pipe;
@@ -28,9 +28,12 @@ use crate::{Change, Error, Result, Revision, Watch};
 const ATTEMPT: &str = "watch the Kubernetes API";
 
 /// How soon a kind is looked for again that the cluster doesn't know (yet); it doubles up to [`LONGEST`], since most such
-/// kinds never come.
+/// kinds never come. Its definition is watched meanwhile, by whoever may.
 const SOON: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long after a word about its definition a kind is looked for.
+const SERVED: Duration = Duration::from_millis(200);
 
 /// A watch on one prefix of keys.
 pub struct KubernetesWatch {
@@ -90,6 +93,16 @@ enum End {
     Over(Error),
 }
 
+/// Returns when there is news of a definition: `true`, or at the stream's end `false`. Without a stream never.
+async fn told(definition: &mut Option<(Live, Lines)>) -> bool {
+    let Some((_, lines)) = definition else { return std::future::pending().await };
+    let is_told = matches!(lines.next().await, Ok(Some(_)));
+    if !is_told {
+        *definition = None;
+    }
+    is_told
+}
+
 /// The side of a task.
 struct Source {
     api: Arc<Api>,
@@ -139,12 +152,38 @@ impl Source {
         }
     }
 
+    /// A stream of what becomes of the kind's definition; `None` where we may not ask for it, or it isn't one that is defined so.
+    async fn definition(&self) -> Option<(Live, Lines)> {
+        let (group, _) = self.collection.api.strip_prefix("/apis/")?.split_once('/')?;
+        let name = format!("{}.{group}", self.collection.plural);
+        let path = format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?watch=true&fieldSelector=metadata.name%3D{name}"
+        );
+        match self.api.session.open(ATTEMPT, &path).await {
+            Ok(Opened::Lines(live, lines)) => Some((live, lines)),
+            Ok(Opened::Refused(_)) | Err(_) => None,
+        }
+    }
+
     /// Waits until the cluster knows the kind, and tells what there is of it.
     async fn wait_for_kind(&mut self) -> Result<()> {
         let mut pause = SOON;
+        let mut definition = None;
         loop {
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST);
+            if definition.is_none() {
+                definition = self.definition().await;
+            }
+            let is_told = tokio::select! {
+                () = sleep(pause) => false,
+                is_told = told(&mut definition) => is_told,
+            };
+            if is_told {
+                // It is served a moment after it is there.
+                sleep(SERVED).await;
+                pause = SOON;
+            } else {
+                pause = (pause * 2).min(LONGEST);
+            }
             let mut found = Vec::new();
             match self.api.all_of(self.collection, &self.prefix, &mut found).await {
                 Ok(None) | Err(Error::Unavailable { .. }) => {}
