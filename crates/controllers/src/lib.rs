@@ -25,5 +25,5 @@ mod world;
 mod write;
 
 pub use error::{Error, Result};
-pub use run::{Options, run};
+pub use run::{Options, Task, run};
 pub use truth::Cluster;

@@ -24,7 +24,7 @@ use crate::seat::Seat;
 use crate::settings::{NodeSettings, Settings, default_object, merge};
 use crate::truth::Cluster;
 use crate::world::{self, Told, World, follow};
-use crate::{Result, copies, hosts, write};
+use crate::{Error, Result, copies, hosts, write};
 
 /// How soon the loop sees that it has lost the lead, or is to stop.
 const NOTICE: Duration = Duration::from_millis(100);
@@ -32,6 +32,9 @@ const NOTICE: Duration = Duration::from_millis(100);
 const RESTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How soon what could not be done is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// Something that goes on, on a thread of its own, as long as what it is given says so.
+pub type Task = Arc<dyn Fn(&dyn Fn() -> bool) + Send + Sync>;
 
 /// What the controllers run with.
 pub struct Options {
@@ -47,6 +50,8 @@ pub struct Options {
     pub timing: Timing,
     /// [`crate::settings::VARIABLES`], those that are set.
     pub variables: BTreeMap<String, String>,
+    /// What else the one who leads does, by the threads' names.
+    pub tasks: Vec<(&'static str, Task)>,
 }
 
 /// Runs the controllers until `stop`; `log_what` is told what to log, as `Info`.
@@ -65,7 +70,10 @@ pub fn run(options: Options, stop: &Arc<AtomicBool>, log_what: &dyn Fn(&str)) ->
             continue;
         }
         let ended = Arc::new(AtomicBool::new(false));
-        let listening = listen(&options, &ended);
+        let listening = listen(&options, &ended).and_then(|news| {
+            begin_tasks(&options, &authority, &ended, stop)?;
+            Ok(news)
+        });
         let outcome = listening.map(|news| {
             let client = Client::new(Arc::clone(&store));
             Leader {
@@ -86,6 +94,24 @@ pub fn run(options: Options, stop: &Arc<AtomicBool>, log_what: &dyn Fn(&str)) ->
     }
     // It gives the lead back; without it the lease runs out.
     drop(keeper.join());
+    Ok(())
+}
+
+/// Starts a thread for each task.
+fn begin_tasks(
+    options: &Options,
+    authority: &Authority,
+    ended: &Arc<AtomicBool>,
+    stop: &Arc<AtomicBool>,
+) -> Result<()> {
+    for (name, task) in &options.tasks {
+        let (task, authority) = (Arc::clone(task), authority.clone());
+        let (ended, stop) = (Arc::clone(ended), Arc::clone(stop));
+        let goes_on =
+            move || authority.holds() && !ended.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed);
+        let thread = std::thread::Builder::new().name((*name).to_owned()).spawn(move || task(&goes_on));
+        thread.map_err(|source| Error::Thread { name: *name, source })?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,8 @@ use tortie_agent::config::Severity;
 use tortie_controllers::lease::Timing;
 use tortie_controllers::seat::Seat;
 use tortie_controllers::settings::VARIABLES;
-use tortie_controllers::{Cluster, Options, run as controllers};
+use tortie_controllers::{Cluster, Options, Task, run as controllers};
+use tortie_store::kubernetes::{Kubernetes, reports};
 use tortie_store::open;
 
 /// Where a pod reads the name of its namespace.
@@ -45,7 +46,9 @@ pub fn run(arguments: &Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result
     // A call must not outlast the time in which this process may act.
     let of_lease = crate::settings::cluster(config, Some(timing.renew / 2))?;
     let is_kubernetes = crate::settings::datastore_type(config)? == open::Kind::Kubernetes.name();
-    let cluster = match crate::settings::cluster(config, None)? {
+    let cluster = crate::settings::cluster(config, None)?;
+    let reports = cluster.clone().filter(|_| is_kubernetes).map(|cluster| ("reports", reporting(cluster)));
+    let cluster = match cluster {
         _ if is_kubernetes => Cluster::Same,
         Some(cluster) => Cluster::Beside(Arc::new(cluster)),
         None => Cluster::Nowhere,
@@ -67,10 +70,16 @@ pub fn run(arguments: &Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result
         VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect();
     tracing::info!(name, lease = seat.describe(), version = env!("CARGO_PKG_VERSION"), "starting");
     let stop = super::agent::stop_on_signal()?;
-    let options = Options { store, cluster, seat, name, timing, variables };
+    let tasks = reports.into_iter().collect();
+    let options = Options { store, cluster, seat, name, timing, variables, tasks };
     controllers(options, &stop, &|severity| log_what(of_calico(severity)))?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the authors of a cluster's policies what of them isn't enforced as written.
+fn reporting(cluster: Kubernetes) -> Task {
+    Arc::new(move |goes_on| reports::run(&cluster, "tortie-controllers", tortie_calc::complaint, goes_on))
 }
 
 /// A severity of KubeControllersConfiguration.

@@ -75,6 +75,15 @@ fn what_is_gone_gives_its_addresses_back_and_nodes_get_host_endpoints() {
 
     configure(&client, json!({"leakGracePeriod": "2s"}));
     eventually("switched off, they go", || names(&lab), |names| *names == ["mine"]);
+
+    // What passes the schema and can't be understood is told on the object.
+    let bad = "{apiVersion: crd.projectcalico.org/v1, kind: GlobalNetworkPolicy, metadata: {name: bad}, spec: {selector: app ==}}";
+    lab.kubectl(&["create", "-f", "-"], bad);
+    eventually(
+        "an event tells of it",
+        || lab.kubectl(&["get", "events.events.k8s.io", "-o", "jsonpath={.items[*].reason}"], ""),
+        |reasons: &String| reasons.contains("NotEnforcedAsWritten"),
+    );
     assert!(!controllers.log().contains("forbidden"), "{}", controllers.log());
 }
 

@@ -76,8 +76,8 @@ fn the_plugin_alone_needs_no_more_than_the_rights_of_its_own_account() {
     .to_string();
     machine.stop();
     machine.create_pod("web");
-    machine.make("web");
-    let (added, said) = machine.call_with(&network, "ADD", "web");
+    machine.make_pod("web");
+    let (added, said) = machine.call_with("ADD", "web", &network);
     assert!(added, "{said}");
     let address = || {
         machine.kubectl(
@@ -94,7 +94,7 @@ fn the_plugin_alone_needs_no_more_than_the_rights_of_its_own_account() {
         )
     };
     assert!(address().starts_with("10.65."), "{}", address());
-    let (gone, said) = machine.call_with(&network, "DEL", "web");
+    let (gone, said) = machine.call_with("DEL", "web", &network);
     assert!(gone, "{said}");
     assert_eq!(address(), "");
 
@@ -102,8 +102,8 @@ fn the_plugin_alone_needs_no_more_than_the_rights_of_its_own_account() {
     let role = machine.kubectl(&["get", "clusterrole", "tortie-cni-plugin", "-o", "json"], "");
     machine.kubectl(&["replace", "-f", "-"], &role.replace("\"ipamblocks\"", "\"others\""));
     machine.create_pod("late");
-    machine.make("late");
-    let (added, said) = machine.call_with(&network, "ADD", "late");
+    machine.make_pod("late");
+    let (added, said) = machine.call_with("ADD", "late", &network);
     assert!(!added && said.contains("ipamblocks") && said.contains("RBAC"), "{said}");
 }
 
