@@ -110,7 +110,7 @@ fn begin_tasks(
         let goes_on =
             move || authority.holds() && !ended.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed);
         let thread = std::thread::Builder::new().name((*name).to_owned()).spawn(move || task(&goes_on));
-        thread.map_err(|source| Error::Thread { name: *name, source })?;
+        thread.map_err(|source| Error::Thread { name, source })?;
     }
     Ok(())
 }
