@@ -32,7 +32,11 @@ pub(super) fn add(context: &Context<'_>, request: &Request, pod: &Namespace) -> 
     context.ready()?;
     let identity = context.identity(request);
     let stored = context.stored(&identity)?;
-    let same = stored.as_ref().filter(|found| found.spec.container_id == identity.container_id);
+    // A pod of Kubernetes keeps its container's id beyond the DEL, but no address.
+    let attached = |found: &&WorkloadEndpoint| {
+        found.spec.container_id == identity.container_id && !addresses_of(found).is_empty()
+    };
+    let same = stored.as_ref().filter(attached);
     context.gate.close().map_err(Error::Gate)?;
     match same {
         Some(found) => again(context, request, &identity, found, pod),

@@ -147,6 +147,10 @@ fn pods_of_a_cluster_are_wired_and_judged_by_what_kubectl_says() {
     assert_eq!(machine.held(), 1);
     let (gone, said) = machine.call("DEL", "web");
     assert!(gone, "twice is once: {said}");
+    // Nothing is left of it, so the same container can be attached again.
+    let (added, said) = machine.call("ADD", "web");
+    assert!(added && said.contains("10.65."), "{said}");
+    assert_eq!(machine.held(), 2);
 }
 
 #[test]
