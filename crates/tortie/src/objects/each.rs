@@ -16,13 +16,13 @@ use super::reading::{Coming, TOGETHER};
 use super::{Common, Done, Item, Items, Outcome, Refusal, namespace};
 use crate::output::progress::Progress;
 
-/// An item, and why it has no namespace, if so.
-type Placed = (Item, Result<(), String>);
+/// What came of an item: why it has no place in the datastore, or whether it was done.
+type Ended = Result<Result<Done, Refusal>, String>;
 
 /// What came of some items.
 enum Attempt {
     /// This, item by item.
-    Done(Vec<Result<Done, Refusal>>),
+    Done(Vec<Ended>),
     /// The datastore was lost when these were to be written, or nothing yet.
     Lost(Error, Vec<String>),
     /// They can't be written together; nothing is.
@@ -47,19 +47,18 @@ pub fn for_each(
     let mut handled = 0;
     while let Some(part) = coming.next() {
         outcome.expects(&part);
-        let some: Vec<Placed> = placed(common, &part, all_namespaces).collect();
-        drop(part);
-        progress.of(handled + some.len() + coming.here());
+        progress.of(handled + part.len() + coming.here());
         progress.done(handled);
-        handled += some.len();
+        handled += part.len();
+        let some = Part { items: &part, namespace: common.namespace.as_deref(), all_namespaces };
         let lost = match together(client, &some, &mut action) {
             Attempt::Done(results) => {
-                some.iter().zip(results).for_each(|((_, placed), result)| note(&mut outcome, placed, result));
+                results.into_iter().for_each(|ended| note(&mut outcome, ended));
                 None
             }
             Attempt::Lost(error, unknown) => {
                 outcome.failed(error.into());
-                let untried = some.len() - unknown.len();
+                let untried = part.len() - unknown.len();
                 Some((unknown, untried))
             }
             Attempt::Apart => one_by_one(client, &some, &mut outcome, &mut action),
@@ -82,46 +81,58 @@ pub fn for_each(
 
 /// The keys that [`for_each`] reads first.
 pub fn keys_ahead(common: &Common, items: &Items, all_namespaces: bool) -> Vec<String> {
-    let some: Vec<Placed> = placed(common, items, all_namespaces).take(TOGETHER).collect();
-    keys(&some)
+    Part { items, namespace: common.namespace.as_deref(), all_namespaces }.keys()
 }
 
-fn placed(common: &Common, items: &Items, all_namespaces: bool) -> impl ExactSizeIterator<Item = Placed> {
-    items.iter().map(move |mut item| {
-        let placed = namespace::resolve(&mut item, common.namespace.as_deref(), all_namespaces);
-        (item, placed)
-    })
+/// Items that are handled together, and what the command line says of their namespaces. One at a time is a tree of JSON.
+struct Part<'command> {
+    items: &'command Items,
+    namespace: Option<&'command str>,
+    all_namespaces: bool,
 }
 
-fn keys(some: &[Placed]) -> Vec<String> {
-    let named = some.iter().filter(|(item, placed)| placed.is_ok() && !item.id().name.is_empty());
-    let keys: BTreeSet<String> =
-        named.flat_map(|(item, _)| Client::keys_of(&item.id(), &item.json)).collect();
-    keys.into_iter().collect()
+impl Part<'_> {
+    /// Each with its namespace settled, or why that can't be.
+    fn placed(&self, items: impl Iterator<Item = Item>) -> impl Iterator<Item = (Item, Result<(), String>)> {
+        items.map(|mut item| {
+            let placed = namespace::resolve(&mut item, self.namespace, self.all_namespaces);
+            (item, placed)
+        })
+    }
+
+    /// The keys that are read for the first hundred.
+    fn keys(&self) -> Vec<String> {
+        let heads = self.placed(self.items.heads().take(TOGETHER));
+        let named = heads.filter(|(item, placed)| placed.is_ok() && !item.id().name.is_empty());
+        let keys: BTreeSet<String> =
+            named.flat_map(|(item, _)| Client::keys_of(&item.id(), &item.json)).collect();
+        keys.into_iter().collect()
+    }
 }
 
 fn together(
     client: &Client,
-    some: &[Placed],
+    some: &Part<'_>,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Attempt {
     if client.store().most_writes() == 1 {
         return Attempt::Apart;
     }
-    let batch = match Batch::read(Arc::clone(client.store()), keys(some)) {
+    let batch = match Batch::read(Arc::clone(client.store()), some.keys()) {
         Ok(batch) => Arc::new(batch),
         Err(error) if is_lost(&error) => return Attempt::Lost(error, Vec::new()),
         Err(_) => return Attempt::Apart,
     };
     let on_batch = Client::new(batch.clone());
-    let mut results = Vec::with_capacity(some.len());
+    let mut results = Vec::with_capacity(some.items.len());
     let mut waiting = Vec::new();
-    for (item, placed) in some {
+    for (item, placed) in some.placed(some.items.iter()) {
         let before = batch.len();
-        results.push(act(&on_batch, item, placed, action));
-        if matches!(results.last(), Some(Err(refusal)) if refusal.is_lost) {
+        let ended = act(&on_batch, &item, placed, action);
+        if is_broken_off(&ended) {
             return Attempt::Apart;
         }
+        results.push(ended);
         if batch.len() > before {
             waiting.push(item.id().to_string());
         }
@@ -136,16 +147,16 @@ fn together(
 /// Each by itself; where the datastore was lost, what isn't known to be written, and how many weren't tried.
 fn one_by_one(
     client: &Client,
-    some: &[Placed],
+    some: &Part<'_>,
     outcome: &mut Outcome,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Option<(Vec<String>, usize)> {
-    for (at, (item, placed)) in some.iter().enumerate() {
-        let result = act(client, item, placed, action);
-        let is_lost = matches!(&result, Err(refusal) if refusal.is_lost);
-        note(outcome, placed, result);
+    for (at, (item, placed)) in some.placed(some.items.iter()).enumerate() {
+        let ended = act(client, &item, placed, action);
+        let is_lost = is_broken_off(&ended);
+        note(outcome, ended);
         if is_lost {
-            return Some((vec![item.id().to_string()], some.len() - at - 1));
+            return Some((vec![item.id().to_string()], some.items.len() - at - 1));
         }
     }
     None
@@ -154,18 +165,23 @@ fn one_by_one(
 fn act(
     client: &Client,
     item: &Item,
-    placed: &Result<(), String>,
+    placed: Result<(), String>,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
-) -> Result<Done, Refusal> {
-    placed.clone()?;
-    action(client, item).map(|object| Done::with(&object))
+) -> Ended {
+    placed?;
+    Ok(action(client, item).map(|object| Done::with(&object)))
 }
 
-fn note(outcome: &mut Outcome, placed: &Result<(), String>, result: Result<Done, Refusal>) {
-    match placed {
-        Ok(()) => outcome.ended(result),
-        Err(message) => outcome.misplaced(message.clone()),
+fn note(outcome: &mut Outcome, ended: Ended) {
+    match ended {
+        Ok(result) => outcome.ended(result),
+        Err(message) => outcome.misplaced(message),
     }
+}
+
+/// Whether the datastore was lost on the way.
+fn is_broken_off(ended: &Ended) -> bool {
+    matches!(ended, Ok(Err(refusal)) if refusal.is_lost)
 }
 
 fn is_lost(error: &Error) -> bool {

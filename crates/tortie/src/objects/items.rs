@@ -80,6 +80,12 @@ impl Items {
         })
     }
 
+    /// One by one, only what says where they stand in a datastore ([`tortie_store::resources::Client::keys_of`]): a
+    /// hundred of them take what one whole object does.
+    pub fn heads(&self) -> impl Iterator<Item = Item> {
+        self.0.iter().map(|Folded { kind, json, .. }| Item { kind: *kind, json: json.head(), source: None })
+    }
+
     /// One by one.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Item> {
         let unfold = |Folded { kind, json, source }: &Folded| Item {
