@@ -7,7 +7,8 @@ use crate::cache::Cache;
 use crate::key::Key;
 use crate::machine::{Machine, Outcome, Request, Revision, Step};
 use crate::record::Record;
-use crate::transaction::{Ask, Job, Next, Task, Told, Transaction};
+use crate::transaction::{self, Ask, Job, Next, Task, Told, Transaction};
+use crate::waves::{self, Came};
 
 /// A value and the revision that set it.
 pub type Versioned = (Vec<u8>, Revision);
@@ -21,6 +22,13 @@ pub struct Write {
     pub value: Option<Vec<u8>>,
     /// The revision at which the key must stand; `None`: it must not exist.
     pub expected: Option<Revision>,
+}
+
+impl From<transaction::Write> for Write {
+    fn from(write: transaction::Write) -> Write {
+        let transaction::Write { key, record, expected } = write;
+        Write { key: key.to_string(), value: record.map(|record| record.encode()), expected }
+    }
 }
 
 /// A store of keys and bytes with compare-and-swap. Implement it over the datastore at hand.
@@ -57,6 +65,20 @@ pub trait Backend {
     /// # Errors
     /// The store's.
     fn write_all(&self, writes: Vec<Write>) -> Result<Option<Vec<Revision>>, Self::Error>;
+
+    /// Makes each write that is as expected, in no order: their revisions, `None` of those that aren't, anything of deleted keys.
+    ///
+    /// # Errors
+    /// The store's; some may be done.
+    fn write_each(&self, writes: Vec<Write>) -> Result<Vec<Option<Revision>>, Self::Error> {
+        let write = |Write { key, value, expected }| match (value, expected) {
+            (Some(value), None) => self.create(&key, &value),
+            (Some(value), Some(expected)) => self.update(&key, &value, expected),
+            (None, Some(expected)) => Ok(self.delete(&key, expected)?.then_some(expected)),
+            (None, None) => Ok(Some(Revision(0))),
+        };
+        writes.into_iter().map(write).collect()
+    }
 
     /// Writes a key that must not exist; `None` if it does.
     ///
@@ -144,7 +166,7 @@ pub enum Together {
     Apart,
 }
 
-/// Carries out jobs with all their writes in one transaction.
+/// Carries out jobs with all their writes in one transaction; without transactions only as far as [`waves`] go.
 ///
 /// # Errors
 /// See [`RunError`]. What the cache knew is forgotten then.
@@ -153,17 +175,31 @@ pub fn transact_all<B: Backend>(
     backend: &B,
     cache: &mut Cache,
 ) -> Result<Together, RunError<B::Error>> {
-    let mut transaction = match (backend.has_transactions(), jobs.len()) {
-        (true, _) => Transaction::default(),
-        (false, 0 | 1) => Transaction::one_by_one(),
-        (false, _) => return Ok(Together::Apart),
+    let has_transactions = backend.has_transactions();
+    let mut transaction = match jobs.len() {
+        0 | 1 if !has_transactions => Transaction::one_by_one(),
+        _ => Transaction::default(),
     };
     let mut told = None;
     loop {
-        match transaction.step(jobs, cache, told.take()) {
+        let ask = match transaction.step(jobs, cache, told.take()) {
             Next::Done => return Ok(Together::Done),
             Next::Apart => return Ok(Together::Apart),
-            Next::Ask(ask) => told = Some(answer(backend, cache, ask).inspect_err(|_| cache.clear())?),
+            Next::Ask(ask) => ask,
+        };
+        let came = match ask {
+            Ask::WriteAll(writes) if !has_transactions => {
+                waves::write(backend, writes).map_err(RunError::Store).map(|came| match came {
+                    Came::Written(revisions) => Some(Told::Written(revisions)),
+                    Came::Refused => Some(Told::Refused),
+                    Came::Apart => None,
+                })
+            }
+            ask => answer(backend, cache, ask).map(Some),
+        };
+        match came.inspect_err(|_| cache.clear())? {
+            Some(came) => told = Some(came),
+            None => return Ok(Together::Apart),
         }
     }
 }
@@ -182,12 +218,8 @@ fn answer<B: Backend>(backend: &B, cache: &Cache, ask: Ask) -> Result<Told, RunE
             Told::Read(read.collect::<Result<_, _>>()?)
         }
         Ask::WriteAll(writes) => {
-            let encoded = writes.into_iter().map(|write| Write {
-                key: write.key.to_string(),
-                value: write.record.map(|record| record.encode()),
-                expected: write.expected,
-            });
-            let written = backend.write_all(encoded.collect()).map_err(RunError::Store)?;
+            let writes = writes.into_iter().map(Write::from).collect();
+            let written = backend.write_all(writes).map_err(RunError::Store)?;
             written.map_or(Told::Refused, Told::Written)
         }
     })

@@ -34,6 +34,7 @@ mod stage;
 mod time;
 pub mod transaction;
 pub mod walk;
+mod waves;
 
 pub use affinity::{
     ClaimedRange, InUse, change_settings, check_settings, claim_range, read_settings, release_block_of,

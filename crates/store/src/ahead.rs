@@ -92,6 +92,10 @@ impl Datastore for Ahead {
         self.store.write_all(writes)
     }
 
+    fn write_each(&self, writes: &[Write]) -> Vec<Result<Revision>> {
+        self.store.write_each(writes)
+    }
+
     fn revision(&self) -> Result<Revision> {
         self.store.revision()
     }

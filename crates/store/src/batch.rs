@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Batch::read(keys) -> get, create, update, delete on what was read -> commit: all of it or none
+//!                                                                   '-> commit_each: where there are no transactions
 //! ```
 //! For commands on hundreds of objects: two requests for a hundred of them instead of two for each. Nothing is written
 //! before [`Batch::commit`], so that whoever is refused there does all of it again, on the datastore itself, and every
@@ -10,7 +11,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::datastore::{Datastore, Expect, KeyValue, List, Listing, Revision, Watch, Write};
+use crate::datastore::{Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Revision, Watch, Write};
 use crate::{Error, Result};
 
 /// Writes that wait, over the datastore that they are for.
@@ -62,6 +63,18 @@ impl Batch {
         self.below.write_all(&state.writes).map(drop)
     }
 
+    /// Makes each write that waits by itself, side by side: what came of them, in the order in which they came to wait.
+    ///
+    /// # Errors
+    /// [`Error::Together`] as for [`Batch::commit`]; nothing is written then.
+    pub fn commit_each(&self) -> Result<Vec<Result<Revision>>> {
+        let state = self.state();
+        match state.is_spoiled {
+            true => Err(Error::Together),
+            false => Ok(self.below.write_each(&state.writes)),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +84,7 @@ impl Batch {
         let before = self.get(&write.key)?;
         let mut state = self.state();
         let waits = state.writes.iter().any(|other| other.key == write.key);
-        if waits || state.writes.len() == self.below.most_writes() {
+        if waits || state.writes.len() == MOST_WRITES {
             state.is_spoiled = true;
             return Err(Error::Together);
         }

@@ -17,6 +17,8 @@ pub const START: Now = Now(1_795_393_195_000_000_000);
 /// Keys, bytes and revisions.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
+    /// It writes one key at a time.
+    pub is_plain: Cell<bool>,
     pub keys: RefCell<BTreeMap<String, Versioned>>,
     pub revision: Cell<u64>,
     pub reads: Cell<u32>,
@@ -74,7 +76,12 @@ impl Backend for Memory {
         Ok(keys.iter().map(|key| self.keys.borrow().get(key).cloned()).collect())
     }
 
+    fn has_transactions(&self) -> bool {
+        !self.is_plain.get()
+    }
+
     fn write_all(&self, writes: Vec<Write>) -> Result<Option<Vec<Revision>>, Infallible> {
+        assert!(!self.is_plain.get(), "it said so");
         assert!(writes.len() <= MOST_KEYS && !writes.is_empty());
         let keys: BTreeSet<&str> = writes.iter().map(|write| write.key.as_str()).collect();
         assert_eq!(keys.len(), writes.len(), "each key once");

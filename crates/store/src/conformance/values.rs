@@ -5,6 +5,7 @@ use crate::{Error, Expect, KeyValue, List, Listing, Read, Revision, Write};
 
 pub const CHECKS: &[Check] = &[
     ("several writes are made together or not at all", together),
+    ("several writes are made each by itself", each),
     ("many keys and prefixes are read at once", read_at_once),
     ("a key is created, read, updated and deleted", create_read_update_delete),
     ("a write that cannot be done says why and changes nothing", refusals),
@@ -38,6 +39,28 @@ fn create_read_update_delete(backend: &dyn Backend) {
     let again = store.put("/k", b"four").unwrap();
     assert_eq!(store.get("/k").unwrap(), Some(kv(b"four", again, again)));
     assert_eq!(store.delete("/k", None).unwrap(), kv(b"four", again, again));
+}
+
+fn each(backend: &dyn Backend) {
+    let store = backend.open(&backend.fresh());
+    assert!(store.write_each(&[]).is_empty());
+    let (one, two) = (store.create("/one", b"1").unwrap(), store.create("/two", b"2").unwrap());
+    let mut writes: Vec<Write> = (0..40).map(|at| Write::create(&format!("/new/{at:02}"), b"n")).collect();
+    writes.insert(7, Write::create("/one", b"x"));
+    writes.insert(23, Write::update("/two", b"two", two));
+    writes.push(Write::delete("/gone", None));
+    let mut written = store.write_each(&writes);
+    assert!(matches!(written.remove(42), Err(Error::NotFound { key }) if key == "/gone"));
+    assert!(
+        matches!(written.remove(7), Err(Error::Exists { key, found }) if (key.as_str(), found) == ("/one", one))
+    );
+    writes.remove(42);
+    writes.remove(7);
+    for (write, written) in writes.iter().zip(written) {
+        let stands = store.get(&write.key).unwrap().unwrap();
+        assert_eq!((Some(stands.value), stands.revision), (write.value.clone(), written.unwrap()));
+    }
+    assert_eq!(store.get("/one").unwrap().unwrap().value, b"1");
 }
 
 fn refusals(backend: &dyn Backend) {

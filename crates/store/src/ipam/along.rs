@@ -76,6 +76,10 @@ impl Backend for Along<'_> {
         Ok(Some(revisions.into_iter().map(|revision| IpamRevision(revision.0)).collect()))
     }
 
+    fn write_each(&self, writes: Vec<backend::Write>) -> Result<Vec<Option<IpamRevision>>> {
+        self.store.write_each(writes)
+    }
+
     fn create(&self, key: &str, value: &[u8]) -> Result<Option<IpamRevision>> {
         self.store.create(key, value)
     }

@@ -44,6 +44,12 @@ impl Backend for OnStore<'_> {
         Ok(written.map(|revisions| revisions.into_iter().map(|revision| IpamRevision(revision.0)).collect()))
     }
 
+    fn write_each(&self, writes: Vec<backend::Write>) -> Result<Vec<Option<IpamRevision>>> {
+        let writes: Vec<Write> = writes.into_iter().map(as_write).collect();
+        let written = self.0.write_each(&writes).into_iter();
+        written.map(|one| Ok(unless_refused(one)?.map(|revision| IpamRevision(revision.0)))).collect()
+    }
+
     fn create(&self, key: &str, value: &[u8]) -> Result<Option<IpamRevision>> {
         Ok(unless_refused(self.0.create(key, value))?.map(|revision| IpamRevision(revision.0)))
     }

@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 pub use objects::{Send, Sent};
 pub use options::{Credentials, Options, Plugin, SETTINGS};
 
-use crate::datastore::{Expect, Read, Write};
+use crate::datastore::{Read, Write};
 use crate::{Datastore, Error, KeyValue, List, Listing, Result, Revision, Watch};
 use forms::{Collection, Place};
 use http::Answer;
@@ -282,16 +282,33 @@ impl Datastore for Kubernetes {
                 return Err(Error::Refused { attempt, cause });
             }
         };
-        let Write { key, value, expect } = write;
-        let revision = match (value, expect) {
-            (Some(value), Expect::Absent) => self.create(key, value),
-            (Some(value), Expect::Anything) => self.put(key, value),
-            (Some(value), Expect::At(expected)) => self.update(key, value, *expected),
-            (Some(value), Expect::Present) => self.block_on(self.api.update(key, value, None)),
-            (None, Expect::At(expected)) => self.delete(key, Some(*expected)).map(|gone| gone.revision),
-            (None, _) => self.delete(key, None).map(|gone| gone.revision),
+        Ok(vec![self.block_on(self.api.write(write))?])
+    }
+
+    fn write_each(&self, writes: &[Write]) -> Vec<Result<Revision>> {
+        let cut_short = || Error::Unknown {
+            attempt: "write several keys".to_owned(),
+            cause: "it ended early".to_owned(),
         };
-        Ok(vec![revision?])
+        let mut written: Vec<Result<Revision>> = writes.iter().map(|_| Err(cut_short())).collect();
+        let done: Result<()> = self.block_on(async {
+            let mut under_way = JoinSet::new();
+            for (number, write) in writes.iter().cloned().enumerate() {
+                if under_way.len() == AT_ONCE {
+                    take(&mut under_way, &mut written).await?;
+                }
+                let api = Arc::clone(&self.api);
+                under_way.spawn(async move { (number, Ok(api.write(&write).await)) });
+            }
+            while !under_way.is_empty() {
+                take(&mut under_way, &mut written).await?;
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
+            tracing::warn!(%error, "some writes are unknown");
+        }
+        written
     }
 
     fn revision(&self) -> Result<Revision> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::forms::{self, Collection, Place, Removal, Written};
 use super::{Api, head, held, key_value, no_kinds, path, trouble};
-use crate::{Error, KeyValue, Result, Revision};
+use crate::{Error, Expect, KeyValue, Result, Revision, Write};
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -53,6 +53,18 @@ impl Api {
             .read(&bytes)
             .map_err(|fault| Error::Unreadable { key: key.to_owned(), cause: fault.to_string() })?;
         Ok(Some(Standing { object, read }))
+    }
+
+    pub(super) async fn write(&self, write: &Write) -> Result<Revision> {
+        let Write { key, value, expect } = write;
+        match (value, expect) {
+            (Some(value), Expect::Absent) => self.create(key, value).await,
+            (Some(value), Expect::Anything) => self.put(key, value).await,
+            (Some(value), Expect::At(expected)) => self.update(key, value, Some(*expected)).await,
+            (Some(value), Expect::Present) => self.update(key, value, None).await,
+            (None, Expect::At(expected)) => self.delete(key, Some(*expected)).await.map(|gone| gone.revision),
+            (None, _) => self.delete(key, None).await.map(|gone| gone.revision),
+        }
     }
 
     pub(super) async fn create(&self, key: &str, value: &[u8]) -> Result<Revision> {

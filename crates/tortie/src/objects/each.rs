@@ -4,14 +4,17 @@
 //! Items -> hundred -> Batch (one read) -> action on each -> commit (one write) -> Outcome
 //!                                                  `- refused: each by itself
 //! ```
+//! Where there are no transactions the writes of a hundred objects of one kind go out side by side, and whoever is
+//! refused is done again by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 use tortie_store::resources::Client;
-use tortie_store::{Batch, Error};
+use tortie_store::{Batch, Error, Revision};
 
+use super::outcome::Unknown;
 use super::reading::{Coming, TOGETHER};
 use super::{Common, Done, Item, Items, Outcome, Refusal, namespace};
 use crate::output::progress::Progress;
@@ -23,8 +26,10 @@ type Ended = Result<Result<Done, Refusal>, String>;
 enum Attempt {
     /// This, item by item.
     Done(Vec<Ended>),
-    /// The datastore was lost when these were to be written, or nothing yet.
+    /// The datastore was lost when these were to be written, all or none, or nothing yet.
     Lost(Error, Vec<String>),
+    /// These came to an end; the datastore was lost when those were to be written, each by itself.
+    Partly(Vec<Ended>, Error, Vec<String>),
     /// They can't be written together; nothing is.
     Apart,
 }
@@ -59,7 +64,12 @@ pub fn for_each(
             Attempt::Lost(error, unknown) => {
                 outcome.failed(error.into());
                 let untried = part.len() - unknown.len();
-                Some((unknown, untried))
+                Some((Unknown::Together(unknown), untried))
+            }
+            Attempt::Partly(results, error, unknown) => {
+                results.into_iter().for_each(|ended| note(&mut outcome, ended));
+                outcome.failed(error.into());
+                Some((Unknown::Each(unknown), 0))
             }
             Attempt::Apart => one_by_one(client, &some, &mut outcome, &mut action),
         };
@@ -115,7 +125,9 @@ fn together(
     some: &Part<'_>,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
 ) -> Attempt {
-    if client.store().most_writes() == 1 {
+    let is_side_by_side = client.store().most_writes() == 1;
+    // What is of several kinds may depend on each other's order.
+    if is_side_by_side && (some.items.len() == 1 || some.items.single_kind().is_none()) {
         return Attempt::Apart;
     }
     let batch = match Batch::read(Arc::clone(client.store()), some.keys()) {
@@ -133,14 +145,62 @@ fn together(
             return Attempt::Apart;
         }
         results.push(ended);
-        if batch.len() > before {
-            waiting.push(item.id().to_string());
+        match batch.len() - before {
+            0 => {}
+            1 => waiting.push((results.len() - 1, item.id().to_string())),
+            // In an order that counts.
+            _ if is_side_by_side => return Attempt::Apart,
+            _ => waiting.push((results.len() - 1, item.id().to_string())),
         }
+    }
+    if is_side_by_side {
+        let Ok(written) = batch.commit_each() else { return Attempt::Apart };
+        return side_by_side(client, some, results, waiting, &written, action);
     }
     match batch.commit() {
         Ok(()) => Attempt::Done(results),
-        Err(error) if is_lost(&error) => Attempt::Lost(error, waiting),
+        Err(error) if is_lost(&error) => {
+            Attempt::Lost(error, waiting.into_iter().map(|(_, id)| id).collect())
+        }
         Err(_) => Attempt::Apart,
+    }
+}
+
+/// What came of `some`, of which those that are `waiting` were `written` each by itself: who was refused is done again, alone.
+fn side_by_side(
+    client: &Client,
+    some: &Part<'_>,
+    results: Vec<Ended>,
+    waiting: Vec<(usize, String)>,
+    written: &[Result<Revision, Error>],
+    action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
+) -> Attempt {
+    let mut failed: BTreeMap<usize, (String, &Error)> = BTreeMap::new();
+    for ((at, id), written) in waiting.into_iter().zip(written) {
+        if let Err(error) = written {
+            failed.insert(at, (id, error));
+        }
+    }
+    if failed.is_empty() {
+        return Attempt::Done(results);
+    }
+    let (mut ended, mut unknown, mut lost) = (Vec::with_capacity(results.len()), Vec::new(), None);
+    for ((at, result), (item, placed)) in results.into_iter().enumerate().zip(some.placed(some.items.iter()))
+    {
+        match failed.remove(&at) {
+            None => ended.push(result),
+            Some((_, error)) if lost.is_none() && !is_lost(error) => {
+                ended.push(act(client, &item, placed, action));
+            }
+            Some((id, error)) => {
+                unknown.push(id);
+                lost.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+    match lost {
+        None => Attempt::Done(ended),
+        Some(error) => Attempt::Partly(ended, error, unknown),
     }
 }
 
@@ -150,13 +210,14 @@ fn one_by_one(
     some: &Part<'_>,
     outcome: &mut Outcome,
     action: &mut impl FnMut(&Client, &Item) -> Result<Value, Refusal>,
-) -> Option<(Vec<String>, usize)> {
+) -> Option<(Unknown, usize)> {
     for (at, (item, placed)) in some.placed(some.items.iter()).enumerate() {
         let ended = act(client, &item, placed, action);
         let is_lost = is_broken_off(&ended);
         note(outcome, ended);
         if is_lost {
-            return Some((vec![item.id().to_string()], some.items.len() - at - 1));
+            let unknown = Unknown::Each(vec![item.id().to_string()]);
+            return Some((unknown, some.items.len() - at - 1));
         }
     }
     None

@@ -55,6 +55,15 @@ pub struct Outcome {
     broken_off: Option<(String, usize)>,
 }
 
+/// Objects of which nobody knows whether they were written.
+#[derive(Debug)]
+pub enum Unknown {
+    /// All of them, or none.
+    Together(Vec<String>),
+    /// Each or not.
+    Each(Vec<String>),
+}
+
 /// What is told of an object that is done: what of it isn't enforced yet.
 #[derive(Debug)]
 pub struct Done(Option<String>);
@@ -138,14 +147,16 @@ impl Outcome {
         self.total += items.len();
     }
 
-    /// The datastore was lost when these were being written, all or none of them; `rest` weren't tried.
-    pub fn broken_off(&mut self, unknown: &[String], rest: usize) {
-        let unknown = match unknown {
-            [] => String::new(),
-            [one] => format!("{one} may be or not; "),
-            [first, .., last] => {
-                format!("{first} to {last} may be or not, all {} or none; ", unknown.len())
+    /// The datastore was lost when these were being written; `rest` weren't tried.
+    pub fn broken_off(&mut self, unknown: &Unknown, rest: usize) {
+        let (Unknown::Together(ids) | Unknown::Each(ids)) = unknown;
+        let unknown = match (ids.as_slice(), unknown) {
+            ([], _) => String::new(),
+            ([one], _) => format!("{one} may be or not; "),
+            ([first, .., last], Unknown::Together(_)) => {
+                format!("{first} to {last} may be or not, all {} or none; ", ids.len())
             }
+            (several, Unknown::Each(_)) => format!("each of {} may be or not; ", several.join(", ")),
         };
         self.broken_off = Some((unknown, rest));
     }

@@ -181,6 +181,13 @@ impl Datastore for Gated {
         self.store.write_all(writes)
     }
 
+    fn write_each(&self, writes: &[Write]) -> Vec<Result<Revision>> {
+        match self.gate.open() {
+            Ok(()) => self.store.write_each(writes),
+            Err(error) => writes.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
     fn revision(&self) -> Result<Revision> {
         self.store.revision()
     }

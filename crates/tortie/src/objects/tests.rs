@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tortie_store::embedded::{Durability, Embedded, Options};
 use tortie_store::resources::{Client, Labels};
-use tortie_store::{Datastore, KeyValue, List, Listing, Result, Revision, Watch, Write};
+use tortie_store::{Datastore, KeyValue, List, Listing, MOST_WRITES, Result, Revision, Watch, Write};
 
 use super::*;
 
@@ -16,6 +16,8 @@ use super::*;
 struct Failing {
     store: Embedded,
     left: AtomicUsize,
+    /// It writes one key at a time.
+    is_plain: bool,
 }
 
 impl Failing {
@@ -49,6 +51,9 @@ impl Datastore for Failing {
     fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
         self.write(self.store.delete(key, expected))
     }
+    fn most_writes(&self) -> usize {
+        if self.is_plain { 1 } else { MOST_WRITES }
+    }
     fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
         self.write(self.store.write_all(writes))
     }
@@ -61,10 +66,15 @@ impl Datastore for Failing {
 }
 
 fn failing(writes: usize) -> (tempfile::TempDir, Arc<Failing>) {
+    made(writes, false)
+}
+
+fn made(writes: usize, is_plain: bool) -> (tempfile::TempDir, Arc<Failing>) {
     let directory = tempfile::tempdir().unwrap();
     let options =
         Options { durability: Durability::Normal, ..Options::new(directory.path().join("tortie.db")) };
-    (directory, Arc::new(Failing { store: Embedded::open(options).unwrap(), left: AtomicUsize::new(writes) }))
+    let store = Embedded::open(options).unwrap();
+    (directory, Arc::new(Failing { store, left: AtomicUsize::new(writes), is_plain }))
 }
 
 fn tier(name: &str) -> Item {
@@ -112,8 +122,31 @@ fn a_datastore_that_is_lost_ends_the_command_which_says_what_is_done_and_what_is
 }
 
 #[test]
+fn of_a_datastore_without_transactions_that_is_lost_each_object_that_is_not_known_is_named() {
+    let (_directory, store) = made(148, true);
+    let client = Client::new(store.clone());
+    let items: Items = (0..250).map(|number| tier(&format!("t{number:03}"))).collect();
+    let Err(Failure::Command(told)) = apply(&client, &items) else { unreachable!("the datastore was lost") };
+    let unknown: Vec<String> = (148..200).map(|number| format!("Tier(t{number})")).collect();
+    assert_eq!(
+        told,
+        format!(
+            "hit error: [not known whether it was done: write: connection closed]\n  applied: 148 of 250; each of {} may be or not; not tried: 50. Run it again to finish.",
+            unknown.join(", ")
+        )
+    );
+    store.left.store(100, Ordering::SeqCst);
+    assert!(apply(&client, &items).is_ok());
+    assert_eq!(tiers(&client), 250);
+}
+
+#[test]
 fn one_that_is_refused_does_not_hold_up_those_it_came_with() {
-    let (_directory, store) = failing(usize::MAX);
+    [false, true].into_iter().for_each(refused_among_others);
+}
+
+fn refused_among_others(is_plain: bool) {
+    let (_directory, store) = made(usize::MAX, is_plain);
     let client = Client::new(store.clone());
     let mut faulty = tier("t1");
     faulty.json["spec"]["order"] = json!("x");
@@ -130,7 +163,11 @@ fn one_that_is_refused_does_not_hold_up_those_it_came_with() {
 
 #[test]
 fn what_names_an_object_twice_is_done_twice_in_order() {
-    let (_directory, store) = failing(usize::MAX);
+    [false, true].into_iter().for_each(named_twice);
+}
+
+fn named_twice(is_plain: bool) {
+    let (_directory, store) = made(usize::MAX, is_plain);
     let client = Client::new(store.clone());
     let mut later = tier("t0");
     later.json["spec"]["order"] = json!(2);
@@ -142,7 +179,11 @@ fn what_names_an_object_twice_is_done_twice_in_order() {
 
 #[test]
 fn what_another_writes_meanwhile_is_not_lost() {
-    let (_directory, store) = failing(usize::MAX);
+    [false, true].into_iter().for_each(changed_meanwhile);
+}
+
+fn changed_meanwhile(is_plain: bool) {
+    let (_directory, store) = made(usize::MAX, is_plain);
     let client = Client::new(store.clone());
     let items: Items = (0..3).map(|number| tier(&format!("t{number}"))).collect();
     apply(&client, &items).unwrap_or_else(|_| unreachable!("nothing is there yet"));
