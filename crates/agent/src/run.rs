@@ -5,6 +5,7 @@
 
 mod configured;
 mod pods;
+mod ports;
 mod report;
 mod trace;
 
@@ -182,10 +183,7 @@ pub fn run(
         machine,
         up: None,
         network,
-        pools: match settings.network.floating {
-            true => Pools::with_floating(&settings.node),
-            false => Pools::default(),
-        },
+        pools: Pools::new(&settings.node, settings.network.floating),
     };
     let ended = agent.run(&hears, stop);
     if let Some(up) = agent.up {
@@ -274,7 +272,9 @@ impl Agent<'_> {
                 self.mended = true;
                 drop(self.network.send(network::Told::InForce));
                 self.up = self.machine.as_ref().map(Up::tell).transpose()?;
-                if let Err(error) = pods::mend(self.core.classifier(), &self.client) {
+                if let Err(error) =
+                    pods::mend(self.core.classifier(), &self.client, self.pools.outgoing().ports)
+                {
                     tracing::warn!(%error, "the pods of before were not looked at");
                 }
             }
@@ -335,16 +335,12 @@ impl Agent<'_> {
                     }
                     self.core.on_input(Input::Event(event));
                 }
-                if pools && let Err(error) = self.driver.set_outgoing(self.pools.outgoing()) {
-                    tracing::error!(%error, "the kernel refused; trying again from the start");
-                    self.core.on_input(Input::Drift);
+                if pools {
+                    self.lead_out();
                 }
             }
             Heard::Replaced(error) => self.replaced = Some(error),
-            Heard::Written(events, answer) => {
-                events.into_iter().for_each(|event| self.core.on_input(Input::Event(event)));
-                self.wait(answer);
-            }
+            Heard::Written(events, answer) => self.on_written(events, answer),
             Heard::Link(name) => self.look_at(&name),
             Heard::AllLinks => {
                 let names: Vec<Arc<str>> = self.driver.tables().endpoints.keys().cloned().collect();

@@ -209,6 +209,7 @@ impl Gate for AgentGate<'_> {
         self.heard.send(written).map_err(|_| STOPPING.to_owned())?;
         Ok(Box::new(move || match answered.recv_timeout(PATIENCE) {
             Ok(Reply::Settled) => Ok(()),
+            Ok(Reply::Error(refused)) => Err(refused),
             Ok(other) => Err(format!("the agent's loop answered {other:?}")),
             Err(_) => Err("the pod's policy is not in the kernel yet; the agent's log says why".to_owned()),
         }))

@@ -11,6 +11,10 @@ pub type HostEndpoint = Object<HostEndpointSpec>;
 /// A host.
 pub type Node = Object<NodeSpec>;
 
+/// The annotation of a workload endpoint, and of a pod, whose host ports our plugin was asked to lead to it: the id of its
+/// container. Without it another plugin (`portmap`) does, or nobody.
+pub const HOST_PORTS: &str = "tortie/host-ports";
+
 specs! {
     WorkloadEndpointSpec => WorkloadEndpoint;
     HostEndpointSpec => HostEndpoint;

@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tortie_api::schema::null_is_default;
 use tortie_api::value::Protocol;
 
 /// What stands on standard input, read.
@@ -31,6 +32,9 @@ pub struct NetworkConfig {
     pub ipam: IpamConfig,
     /// What the runtime says about the container, in the conventions of CNI and Mesos.
     pub args: Args,
+    /// What the runtime says of capabilities that the configuration declares.
+    #[serde(rename = "runtimeConfig", deserialize_with = "null_is_default")]
+    pub runtime: RuntimeConfig,
     /// Settings inside the container.
     pub container_settings: ContainerSettings,
     /// Add default routes beside those that IPAM gives.
@@ -134,6 +138,30 @@ pub struct ContainerSettings {
     pub allow_ip_forwarding: bool,
 }
 
+/// The `runtimeConfig` object.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RuntimeConfig {
+    /// Ports of the host that lead to the container: the capability `portMappings`.
+    #[serde(rename = "portMappings", deserialize_with = "null_is_default")]
+    pub port_mappings: Vec<PortMapping>,
+}
+
+/// A port of the host that leads to one of the container's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PortMapping {
+    /// 1 to 65535.
+    pub host_port: i64,
+    /// 1 to 65535.
+    pub container_port: i64,
+    /// `tcp`, `udp` or `sctp`, in any case; TCP if empty.
+    pub protocol: String,
+    /// The one address of the host; none or an unspecified one means all.
+    #[serde(rename = "hostIP")]
+    pub host_ip: String,
+}
+
 /// The `feature_control` object.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -193,6 +221,12 @@ pub struct NamedPort {
     /// Its number.
     #[serde(alias = "containerPort")]
     pub port: u16,
+    /// The host's port that leads there; 0: none.
+    #[serde(default, rename = "hostPort")]
+    pub host_port: u16,
+    /// The one address of the host; none or an unspecified one means all.
+    #[serde(default, rename = "hostIP")]
+    pub host_ip: String,
 }
 
 /// `args."org.apache.mesos"`.

@@ -2,12 +2,12 @@
 //! without Kubernetes. Pure; next hop: the store, and from there the agent's calculation.
 
 use crate::annotations;
-use crate::config::{NamedPort, NetworkConfig};
+use crate::config::{NamedPort, NetworkConfig, PortMapping};
 use crate::identity::{Identity, Workload};
 use crate::{Error, Result};
 use ipnet::IpNet;
 use std::net::IpAddr;
-use tortie_api::endpoint::{IpNat, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
+use tortie_api::endpoint::{HOST_PORTS, IpNat, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
 use tortie_api::meta::{ObjectMeta, StringMap};
 use tortie_api::value::Protocol;
 use tortie_netlink::rtnetlink::Mac;
@@ -62,7 +62,7 @@ pub fn endpoint(
         Workload::Pod { name, .. } => name.clone(),
         Workload::Container => String::new(),
     };
-    Ok(WorkloadEndpoint {
+    let mut endpoint = WorkloadEndpoint {
         metadata: ObjectMeta {
             name: identity.endpoint_name(),
             namespace: identity.namespace().into(),
@@ -86,7 +86,65 @@ pub fn endpoint(
             ..WorkloadEndpointSpec::default()
         },
         ..WorkloadEndpoint::default()
-    })
+    };
+    lead_ports(&mut endpoint, config)?;
+    Ok(endpoint)
+}
+
+/// Adds the host's ports that the runtime wants to lead to a container, and that it is for us to lead them.
+///
+/// # Errors
+/// [`Error::Config`] if one can't be read.
+pub fn lead_ports(endpoint: &mut WorkloadEndpoint, config: &NetworkConfig) -> Result<()> {
+    let wanted = mapped(config)?;
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for port in wanted {
+        // What is known of the pod names it already, as Calico's plugin does.
+        let same = |known: &WorkloadEndpointPort| {
+            (known.port, known.host_port, &known.host_ip) == (port.port, port.host_port, &port.host_ip)
+                && known.protocol.number() == port.protocol.number()
+        };
+        if !endpoint.spec.ports.iter().any(same) {
+            endpoint.spec.ports.push(port);
+        }
+    }
+    endpoint.metadata.annotations.insert(HOST_PORTS.into(), endpoint.spec.container_id.clone());
+    Ok(())
+}
+
+/// The ports of the host that the runtime wants to lead to the container.
+///
+/// # Errors
+/// [`Error::Config`] if one can't be read.
+pub fn mapped(config: &NetworkConfig) -> Result<Vec<WorkloadEndpointPort>> {
+    let read = |mapping: &PortMapping| {
+        let fault = |field: &str, found: String, expected| {
+            let found = format!("{field} {found}");
+            Error::Config { field: "runtimeConfig.portMappings", found, expected }
+        };
+        let number = |field, number: i64| match u16::try_from(number) {
+            Ok(port @ 1..) => Ok(port),
+            _ => Err(fault(field, number.to_string(), "a number from 1 to 65535")),
+        };
+        let protocol = match mapping.protocol.to_ascii_uppercase() {
+            empty if empty.is_empty() => "TCP".into(),
+            known if matches!(&*known, "TCP" | "UDP" | "SCTP") => known,
+            _ => return Err(fault("protocol", mapping.protocol.clone(), "tcp, udp or sctp")),
+        };
+        if !mapping.host_ip.is_empty() && mapping.host_ip.parse::<IpAddr>().is_err() {
+            return Err(fault("hostIP", mapping.host_ip.clone(), "an IP address"));
+        }
+        Ok(WorkloadEndpointPort {
+            protocol: Protocol::Name(protocol.into()),
+            port: number("containerPort", mapping.container_port)?,
+            host_port: number("hostPort", mapping.host_port)?,
+            host_ip: mapping.host_ip.clone(),
+            ..WorkloadEndpointPort::default()
+        })
+    };
+    config.runtime.port_mappings.iter().map(read).collect()
 }
 
 /// Floating addresses, each to the pod's address of its family.
@@ -146,9 +204,14 @@ pub fn addresses_of(endpoint: &WorkloadEndpoint) -> Vec<IpAddr> {
 }
 
 fn port(port: &NamedPort) -> WorkloadEndpointPort {
-    let NamedPort { name, protocol, port } = port;
-    let protocol = protocol.clone().unwrap_or_else(|| Protocol::Name("TCP".into()));
-    WorkloadEndpointPort { name: name.clone(), protocol, port: *port, ..WorkloadEndpointPort::default() }
+    let NamedPort { name, protocol, port, host_port, host_ip } = port;
+    WorkloadEndpointPort {
+        name: name.clone(),
+        protocol: protocol.clone().unwrap_or_else(|| Protocol::Name("TCP".into())),
+        port: *port,
+        host_port: *host_port,
+        host_ip: host_ip.clone(),
+    }
 }
 
 fn single(address: IpAddr) -> String {

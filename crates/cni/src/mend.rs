@@ -40,7 +40,7 @@ impl Host {
     }
 
     /// Puts back what is missing of a pod's side; what that was, in words. `mac` is asked for the pod's own address if it
-    /// is needed. An interface that is gone or down is left as it is.
+    /// is needed; `has_ports`: ports of the host lead to it. An interface that is gone or down is left as it is.
     ///
     /// # Errors
     /// [`crate::Error::Netlink`].
@@ -48,13 +48,14 @@ impl Host {
         &mut self,
         interface: &str,
         addresses: &[IpAddr],
+        has_ports: bool,
         mac: impl Fn() -> Option<Mac>,
     ) -> Result<Vec<String>> {
         let mut done = Vec::new();
         let Some(link) = self.links.link(LinkRef::Name(interface))?.filter(|link| link.up) else {
             return Ok(done);
         };
-        for (name, value) in host_settings(interface, addresses) {
+        for (name, value) in host_settings(interface, addresses, has_ports) {
             if sysctl::read(&name)? != value {
                 sysctl::write(&name, value)?;
                 done.push(format!("{name} = {value}"));

@@ -19,10 +19,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Receiver;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
+use tortie_dataplane::network::HostPort;
 use tortie_netlink::rtnetlink::{
     LinkEvent, LinkMonitor, LinkRef, Mac, Route, RouteFilter, VethEnd, VethPair,
 };
 use tortie_netlink::{Conntrack, Namespace, Rtnetlink, sysctl};
+
+const UDP: u8 = 17;
 
 /// The host side of every pod's veth.
 pub const HOST_MAC: Mac = Mac([0xee; 6]);
@@ -59,6 +62,8 @@ pub struct Wiring {
     pub routes: Vec<IpNet>,
     /// Whether the pod may forward packets.
     pub forwarding: bool,
+    /// Whether ports of the host lead to the pod.
+    pub has_ports: bool,
 }
 
 /// A pair that is there: down on both sides, without addresses.
@@ -177,7 +182,7 @@ impl Wiring {
         pod: &Namespace,
         forgotten: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        for (name, value) in host_settings(&self.pair.host_interface, &self.addresses) {
+        for (name, value) in host_settings(&self.pair.host_interface, &self.addresses, self.has_ports) {
             sysctl::write(&name, value)?;
         }
         pod.enter()?;
@@ -284,8 +289,16 @@ impl Wiring {
 }
 
 /// The host's settings of a pod's interface, with their values.
-pub(crate) fn host_settings(interface: &str, addresses: &[IpAddr]) -> Vec<(String, &'static str)> {
+pub(crate) fn host_settings(
+    interface: &str,
+    addresses: &[IpAddr],
+    has_ports: bool,
+) -> Vec<(String, &'static str)> {
     let mut settings = Vec::new();
+    if addresses.iter().any(IpAddr::is_ipv4) && has_ports {
+        // The answers to what the host has sent from 127.0.0.1 arrive for that address.
+        settings.push((format!("net/ipv4/conf/{interface}/route_localnet"), "1"));
+    }
     if addresses.iter().any(IpAddr::is_ipv4) {
         settings.push((format!("net/ipv4/neigh/{interface}/proxy_delay"), "0"));
         settings.push((format!("net/ipv4/conf/{interface}/proxy_arp"), "1"));
@@ -387,6 +400,30 @@ pub fn forget(addresses: &[IpAddr]) -> Result<()> {
         return Ok(());
     }
     Conntrack::open()?.delete_addresses(addresses)?;
+    Ok(())
+}
+
+/// Forgets what goes on past ports of the host that have just begun to lead to pods: UDP's connections end only when nobody
+/// has sent for a while, so a client that goes on sending would never be led there.
+///
+/// # Errors
+/// [`Error::Netlink`].
+pub fn forget_ports(ports: &[HostPort]) -> Result<()> {
+    let of_udp: Vec<&HostPort> = ports.iter().filter(|port| port.protocol == UDP).collect();
+    if of_udp.is_empty() {
+        return Ok(());
+    }
+    let own: Vec<IpAddr> = Rtnetlink::open()?.addresses()?.iter().map(|address| address.net.addr()).collect();
+    Conntrack::open()?.delete_if(|connection| {
+        let leads = |port: &&HostPort| {
+            let to = connection.destination;
+            port.port == connection.destination_port
+                && port.to.is_ipv4() == to.is_ipv4()
+                && port.address.map_or(own.contains(&to) || to.is_loopback(), |address| address == to)
+                && connection.reply_source != port.to.ip()
+        };
+        connection.protocol == UDP && of_udp.iter().any(leads)
+    })?;
     Ok(())
 }
 

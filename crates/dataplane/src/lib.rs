@@ -5,7 +5,7 @@
 //!  calc --[network::Network]-----------------> agent --> netlink
 //! ```
 //! [`policy`] speaks of policies, rules and which sets an address belongs to; [`flat`] of
-//! classes, stacks and verdicts, as a driver holds them; [`network`] of the ways to other nodes' pods. Plain values: no algorithm lives here.
+//! classes, stacks and verdicts, as a driver holds them; [`network`] of the ways to other nodes' pods. Plain values, and what of an endpoint is one: no algorithm lives here.
 
 pub mod flat;
 pub mod network;

@@ -3,9 +3,11 @@
 //! Made by `calc::network`; next hop: the agent's thread for the network, which compares it with the kernel.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use tortie_api::endpoint::{HOST_PORTS, WorkloadEndpoint};
 
 use crate::policy::Family;
 
@@ -74,4 +76,77 @@ pub struct Outgoing {
     pub vxlan: Option<Vec<IpAddr>>,
     /// Addresses that lead to those of workloads here, in order, each to one of its family.
     pub floating: Vec<(IpAddr, IpAddr)>,
+    /// Ports of this host that lead to workloads here, in order, each port once.
+    pub ports: Vec<HostPort>,
+}
+
+/// A port of this host that leads to a workload's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// The one address that it is a port of, of the workload's family; none: all of this host's.
+    pub address: Option<IpAddr>,
+    /// TCP, UDP or SCTP, by number.
+    pub protocol: u8,
+    /// The port here.
+    pub port: u16,
+    /// Where it leads.
+    pub to: SocketAddr,
+}
+
+impl HostPort {
+    /// The ports of the host that lead to a workload, in order: those of its endpoint, if our plugin was asked for them.
+    /// Each leads to the first address of its family.
+    pub fn of(endpoint: &WorkloadEndpoint) -> Vec<HostPort> {
+        let spec = &endpoint.spec;
+        let asked = endpoint.metadata.annotations.get(HOST_PORTS);
+        if spec.container_id.is_empty() || asked != Some(&spec.container_id) {
+            return Vec::new();
+        }
+        let addresses = spec.ip_networks.iter().filter_map(|net| net.split('/').next()?.parse().ok());
+        let addresses: Vec<IpAddr> = addresses.collect();
+        let first = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4);
+        let mut ports: Vec<HostPort> = Vec::new();
+        for port in spec.ports.iter().filter(|port| port.host_port != 0) {
+            let address: Option<IpAddr> = match port.host_ip.as_str() {
+                "" => None,
+                text => match text.parse() {
+                    Ok(address) => Some(address),
+                    Err(_) => continue,
+                },
+            };
+            let Some(protocol) = port.protocol.number() else { continue };
+            let families = [first(true), first(false)].into_iter().flatten();
+            let families = families.filter(|own| address.is_none_or(|of| of.is_ipv4() == own.is_ipv4()));
+            ports.extend(families.map(|own| HostPort {
+                address: address.filter(|address| !address.is_unspecified()),
+                protocol,
+                port: port.host_port,
+                to: SocketAddr::new(*own, port.port),
+            }));
+        }
+        ports.sort();
+        ports.dedup();
+        ports
+    }
+
+    /// Whether both are the same port of the host, wherever they lead.
+    pub fn is_same(&self, other: &HostPort) -> bool {
+        let key = |of: &HostPort| (of.address, of.protocol, of.port, of.to.is_ipv4());
+        key(self) == key(other)
+    }
+}
+
+impl fmt::Display for HostPort {
+    /// `8080/tcp`, `192.168.77.11:53/udp`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            17 => "udp",
+            132 => "sctp",
+            _ => "tcp",
+        };
+        match self.address {
+            Some(address) => write!(formatter, "{}/{protocol}", SocketAddr::new(address, self.port)),
+            None => write!(formatter, "{}/{protocol}", self.port),
+        }
+    }
 }

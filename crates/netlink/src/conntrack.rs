@@ -142,6 +142,24 @@ impl Conntrack {
         Ok(())
     }
 
+    /// Forgets all connections of which `forget` says so. The kernel lists all that it tracks: some 100 ms for 100,000.
+    pub fn delete_if(&mut self, forget: impl Fn(&Connection) -> bool) -> Result<()> {
+        let (mut four, mut six) = (Vec::new(), Vec::new());
+        for entry in self.all()? {
+            match entry.connection()?.filter(&forget) {
+                Some(Connection { source: IpAddr::V4(_), .. }) => four.push(entry),
+                Some(Connection { source: IpAddr::V6(_), .. }) => six.push(entry),
+                None => {}
+            }
+        }
+        for (family, entries) in [(IpAddr::from([0; 4]), four), (IpAddr::from([0; 16]), six)] {
+            for batch in entries.chunks(DELETIONS_PER_BATCH) {
+                self.delete(family, batch)?;
+            }
+        }
+        Ok(())
+    }
+
     fn delete_filtered(&mut self, addresses: &[IpAddr]) -> Result<()> {
         for address in addresses {
             for (tuple, side) in SIDES {

@@ -5,6 +5,7 @@
 //! Writers: [`crate::flat`]. Next hop: [`crate::object::Rule`].
 
 use crate::kernel::*;
+pub use crate::verdict::Verdict;
 use tortie_netlink::{Attribute, Attributes, Encoder};
 
 /// One of nf_tables' sixteen 32-bit registers (`NFT_REG32_00` + n), or the verdict register.
@@ -25,23 +26,6 @@ impl Register {
     fn from_kernel(number: u32) -> Self {
         Register(if (1..=4).contains(&number) { 8 + (number - 1) * 4 } else { number })
     }
-}
-
-/// What a chain does with a packet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Ends this base chain; chains of other tables still see the packet.
-    Accept,
-    /// The packet is gone.
-    Drop,
-    /// Back to the chain that jumped here, or the base chain's policy.
-    Return,
-    /// To a chain that returns here.
-    Jump(String),
-    /// To a chain that returns to who called this one.
-    Goto(String),
-    /// Goes on with the next expression.
-    Continue,
 }
 
 /// `NFT_META_*`: packet data outside its headers.
@@ -95,6 +79,14 @@ pub enum Nat {
     Destination = 1,
 }
 
+/// The registers that hold the first and the last port of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "it says all")]
+pub struct Ports {
+    pub first: Register,
+    pub last: Register,
+}
+
 /// One step of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are registers, offsets in bytes and names; the variant says which")]
@@ -129,10 +121,13 @@ pub enum Expression {
     Log { group: u16, prefix: String, snap_length: u32 },
     /// Logs to the kernel's log at level info.
     KernelLog { prefix: String },
-    /// Gives the connection this host's address, and a source port that is drawn.
-    Masquerade,
-    /// Gives the connection the address in the register, which is of this family (`NFPROTO_*`).
-    Nat { which: Nat, family: u8, address: Register },
+    /// Gives the connection this host's address, and a source port that is drawn, of these if any are named.
+    Masquerade { ports: Option<Ports> },
+    /// Gives the connection the address in the register, which is of this family (`NFPROTO_*`), and one of the ports; a
+    /// random one of them if so said.
+    Nat { which: Nat, family: u8, address: Register, ports: Option<Ports>, random: bool },
+    /// Loads what the destination is to this host's routes, an `RTN_*`.
+    DestinationType { to: Register },
     /// An expression that this driver never writes.
     Unknown(String),
 }
@@ -158,8 +153,9 @@ impl Expression {
             Expression::Immediate { .. } | Expression::Verdict(_) => "immediate",
             Expression::CounterByMap { .. } | Expression::CounterByName(_) => "objref",
             Expression::Log { .. } | Expression::KernelLog { .. } => "log",
-            Expression::Masquerade => "masq",
+            Expression::Masquerade { .. } => "masq",
             Expression::Nat { .. } => "nat",
+            Expression::DestinationType { .. } => "fib",
             Expression::Unknown(name) => name,
         }
     }
@@ -240,11 +236,29 @@ impl Expression {
                 encoder.put_text(NFTA_LOG_PREFIX, prefix);
                 encoder.put_be32(NFTA_LOG_LEVEL, LOG_LEVEL_INFO);
             }
-            Expression::Masquerade => encoder.put_be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY),
-            Expression::Nat { which, family, address } => {
+            Expression::Masquerade { ports } => {
+                encoder.put_be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+                if let Some(Ports { first, last }) = ports {
+                    encoder.put_be32(NFTA_MASQ_REG_PROTO_MIN, first.0);
+                    encoder.put_be32(NFTA_MASQ_REG_PROTO_MAX, last.0);
+                }
+            }
+            Expression::Nat { which, family, address, ports, random } => {
                 encoder.put_be32(NFTA_NAT_TYPE, *which as u32);
                 encoder.put_be32(NFTA_NAT_FAMILY, u32::from(*family));
                 encoder.put_be32(NFTA_NAT_REG_ADDR_MIN, address.0);
+                if let Some(Ports { first, last }) = ports {
+                    encoder.put_be32(NFTA_NAT_REG_PROTO_MIN, first.0);
+                    encoder.put_be32(NFTA_NAT_REG_PROTO_MAX, last.0);
+                }
+                if *random {
+                    encoder.put_be32(NFTA_NAT_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+                }
+            }
+            Expression::DestinationType { to } => {
+                encoder.put_be32(NFTA_FIB_DREG, to.0);
+                encoder.put_be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+                encoder.put_be32(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
             }
             Expression::Unknown(_) => {}
         }
@@ -270,50 +284,6 @@ impl Expression {
 
 /// Kernel log level "info".
 const LOG_LEVEL_INFO: u32 = 6;
-
-impl Verdict {
-    /// Writes the verdict as a nested attribute `kind`.
-    pub fn write(&self, encoder: &mut Encoder, kind: u16) {
-        let (code, chain) = match self {
-            Verdict::Accept => (NF_ACCEPT, None),
-            Verdict::Drop => (NF_DROP, None),
-            Verdict::Return => (NFT_RETURN, None),
-            Verdict::Continue => (NFT_CONTINUE, None),
-            Verdict::Jump(chain) => (NFT_JUMP, Some(chain)),
-            Verdict::Goto(chain) => (NFT_GOTO, Some(chain)),
-        };
-        encoder.nested(kind, |encoder| {
-            encoder.nested(NFTA_DATA_VERDICT, |encoder| {
-                encoder.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
-                if let Some(chain) = chain {
-                    encoder.put_text(NFTA_VERDICT_CHAIN, chain);
-                }
-            });
-        });
-    }
-
-    /// Reads `NFTA_DATA_VERDICT`; `None` for a code that we do not know (a queue, for instance).
-    #[must_use]
-    pub fn read(verdict: Attributes<'_>) -> Option<Verdict> {
-        let (mut code, mut chain) = (None, None);
-        for attribute in verdict {
-            match attribute.kind {
-                NFTA_VERDICT_CODE => code = Some(attribute.be32().ok()? as i32),
-                NFTA_VERDICT_CHAIN => chain = Some(attribute.text().ok()?.to_owned()),
-                _ => {}
-            }
-        }
-        match (code?, chain) {
-            (NF_ACCEPT, None) => Some(Verdict::Accept),
-            (NF_DROP, None) => Some(Verdict::Drop),
-            (NFT_RETURN, None) => Some(Verdict::Return),
-            (NFT_CONTINUE, None) => Some(Verdict::Continue),
-            (NFT_JUMP, Some(chain)) => Some(Verdict::Jump(chain)),
-            (NFT_GOTO, Some(chain)) => Some(Verdict::Goto(chain)),
-            _ => None,
-        }
-    }
-}
 
 pub(crate) fn write_value(encoder: &mut Encoder, kind: u16, data: &[u8]) {
     encoder.nested(kind, |encoder| encoder.put(NFTA_DATA_VALUE, data));
@@ -385,20 +355,37 @@ impl<'a> Fields<'a> {
                 None => None,
             },
             "log" => self.log(),
-            "masq" => (self.number(NFTA_MASQ_FLAGS)? == NF_NAT_RANGE_PROTO_RANDOM_FULLY)
-                .then_some(Expression::Masquerade),
-            "nat" if self.number(NFTA_NAT_REG_PROTO_MIN).is_none() => {
-                let number = self.number(NFTA_NAT_TYPE)?;
-                Some(Expression::Nat {
-                    which: [Nat::Source, Nat::Destination]
-                        .into_iter()
-                        .find(|which| *which as u32 == number)?,
-                    family: self.number(NFTA_NAT_FAMILY)?.try_into().ok()?,
-                    address: self.register(NFTA_NAT_REG_ADDR_MIN)?,
-                })
+            "masq" => (self.number(NFTA_MASQ_FLAGS)? & NF_NAT_RANGE_PROTO_RANDOM_FULLY != 0).then_some(
+                Expression::Masquerade {
+                    ports: self.ports(NFTA_MASQ_REG_PROTO_MIN, NFTA_MASQ_REG_PROTO_MAX),
+                },
+            ),
+            "nat" => self.nat(),
+            "fib"
+                if self.number(NFTA_FIB_RESULT)? == NFT_FIB_RESULT_ADDRTYPE
+                    && self.number(NFTA_FIB_FLAGS)? == NFTA_FIB_F_DADDR =>
+            {
+                Some(Expression::DestinationType { to: self.register(NFTA_FIB_DREG)? })
             }
             _ => None,
         }
+    }
+
+    fn nat(&self) -> Option<Expression> {
+        let number = self.number(NFTA_NAT_TYPE)?;
+        let flags = self.number(NFTA_NAT_FLAGS).unwrap_or(0);
+        Some(Expression::Nat {
+            which: [Nat::Source, Nat::Destination].into_iter().find(|which| *which as u32 == number)?,
+            family: self.number(NFTA_NAT_FAMILY)?.try_into().ok()?,
+            address: self.register(NFTA_NAT_REG_ADDR_MIN)?,
+            ports: self.ports(NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_REG_PROTO_MAX),
+            random: flags & NF_NAT_RANGE_PROTO_RANDOM_FULLY != 0,
+        })
+    }
+
+    fn ports(&self, first: u16, last: u16) -> Option<Ports> {
+        let first = self.register(first)?;
+        Some(Ports { first, last: self.register(last).unwrap_or(first) })
     }
 
     fn meta(&self) -> Option<Expression> {

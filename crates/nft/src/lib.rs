@@ -18,6 +18,7 @@ mod kernel;
 mod monitor;
 pub mod object;
 mod userdata;
+mod verdict;
 
 pub use batch::{Batch, Place};
 pub use client::{Client, Features};

@@ -1,4 +1,5 @@
-//! Pods that were there before the agent: what is gone of their wiring on the host is put back, once.
+//! Pods that were there before the agent: what is gone of their wiring on the host is put back, and what the kernel remembers
+//! of ports that lead to them by now is forgotten, once.
 
 use std::sync::Arc;
 
@@ -6,6 +7,8 @@ use tortie_api::endpoint::WorkloadEndpointSpec;
 use tortie_api::kind::ResourceKey;
 use tortie_classify::Classifier;
 use tortie_cni::mend::Host;
+use tortie_cni::wiring::forget_ports;
+use tortie_dataplane::network::HostPort;
 use tortie_dataplane::policy::Endpoint;
 use tortie_netlink::rtnetlink::Mac;
 use tortie_store::resources::Client;
@@ -17,11 +20,14 @@ use crate::monitors::spawn;
 ///
 /// # Errors
 /// If there is no thread for it.
-pub fn mend(classifier: &Classifier, client: &Client) -> Result<()> {
+pub fn mend(classifier: &Classifier, client: &Client, ports: Vec<HostPort>) -> Result<()> {
     let client = client.clone();
     let pods: Vec<(ResourceKey, Arc<Endpoint>)> =
         classifier.endpoints().iter().map(|(key, endpoint)| (key.clone(), Arc::clone(endpoint))).collect();
     spawn("pods", move || {
+        if let Err(error) = forget_ports(&ports) {
+            tracing::warn!(%error, "old connections may go on past the host's ports of pods");
+        }
         let mut host = match Host::read() {
             Ok(host) => host,
             Err(error) => {
@@ -30,7 +36,9 @@ pub fn mend(classifier: &Classifier, client: &Client) -> Result<()> {
             }
         };
         for (key, endpoint) in pods {
-            match host.mend(&endpoint.interface, &endpoint.addresses, || mac_of(&client, &key)) {
+            let has_ports = ports.iter().any(|port| endpoint.addresses.contains(&port.to.ip()));
+            let mac = || mac_of(&client, &key);
+            match host.mend(&endpoint.interface, &endpoint.addresses, has_ports, mac) {
                 Ok(done) if done.is_empty() => {}
                 Ok(done) => {
                     tracing::warn!(endpoint = %key, missing = done.join(", "), "put back on the host");

@@ -1,7 +1,8 @@
 //! Which connections leave with the node's address: those from pools that say so to what is in no pool; and which addresses
-//! lead to workloads of the node.
+//! and ports of the node lead to its workloads.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use tortie_api::endpoint::IpNat;
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::resource::Resource;
-use tortie_dataplane::network::Outgoing;
+use tortie_dataplane::network::{HostPort, Outgoing};
 use tortie_dataplane::policy::Family;
 
 use super::host::Host;
@@ -20,10 +21,15 @@ use super::host::Host;
 pub struct Pools {
     pools: BTreeMap<Arc<str>, Pooled>,
     nodes: BTreeMap<Arc<str>, Host>,
-    /// This node, if floating addresses are wanted.
-    floats_on: Option<Arc<str>>,
+    /// This node.
+    node: Arc<str>,
+    /// Whether floating addresses are wanted.
+    floats: bool,
     /// Those of its workloads, outside and inside.
     floating: BTreeMap<ResourceKey, Vec<(IpAddr, IpAddr)>>,
+    /// Ports of the node that lead to its workloads; who came when.
+    ports: BTreeMap<ResourceKey, (u64, Vec<HostPort>)>,
+    came: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +42,9 @@ struct Pooled {
 }
 
 impl Pools {
-    /// Nothing yet, for a node on which floating addresses lead to its workloads.
-    pub fn with_floating(node: &str) -> Pools {
-        Pools { floats_on: Some(node.into()), ..Pools::default() }
+    /// Nothing yet, for a node, and whether floating addresses lead to its workloads.
+    pub fn new(node: &str, floats: bool) -> Pools {
+        Pools { node: node.into(), floats, ..Pools::default() }
     }
 
     /// Takes in what is said of a pool or node; whether anything depends on it. Of one that can't be read any more, what was read
@@ -58,18 +64,55 @@ impl Pools {
             }
             Event::Delete(ResourceKey { kind: Kind::Node, name, .. }) => self.nodes.remove(name).is_some(),
             Event::Upsert(Resource::WorkloadEndpoint(endpoint)) => {
-                let Some(node) = &self.floats_on else { return false };
-                let own =
-                    if endpoint.spec.node == **node { floating(&endpoint.spec.ip_nats) } else { Vec::new() };
-                let key = || endpoint.key();
-                match own.is_empty() {
-                    true => !self.floating.is_empty() && self.floating.remove(&key()).is_some(),
-                    false => self.floating.insert(key(), own.clone()) != Some(own),
-                }
+                let here = endpoint.spec.node == *self.node;
+                let nats = if here && self.floats { floating(&endpoint.spec.ip_nats) } else { Vec::new() };
+                let ports = if here { HostPort::of(endpoint) } else { Vec::new() };
+                // Nearly all have neither.
+                let floats = !(nats.is_empty() && self.floating.is_empty())
+                    && replace(&mut self.floating, endpoint.key(), nats);
+                let leads = !(ports.is_empty() && self.ports.is_empty()) && self.lead(endpoint.key(), ports);
+                floats | leads
             }
-            Event::Delete(key) if key.kind == Kind::WorkloadEndpoint => self.floating.remove(key).is_some(),
+            Event::Delete(key) if key.kind == Kind::WorkloadEndpoint => {
+                self.floating.remove(key).is_some() | self.ports.remove(key).is_some()
+            }
             _ => false,
         }
+    }
+
+    /// Whether anything is new.
+    fn lead(&mut self, key: ResourceKey, ports: Vec<HostPort>) -> bool {
+        if ports.is_empty() {
+            return self.ports.remove(&key).is_some();
+        }
+        self.came += 1;
+        match self.ports.entry(key) {
+            Entry::Occupied(known) if known.get().1 == ports => false,
+            Entry::Occupied(mut known) => {
+                known.get_mut().1 = ports;
+                true
+            }
+            Entry::Vacant(new) => {
+                new.insert((self.came, ports));
+                true
+            }
+        }
+    }
+
+    /// Those who lead ports here, who came first first.
+    fn leading(&self) -> Vec<(&ResourceKey, &[HostPort])> {
+        let mut leading: Vec<_> = self.ports.iter().collect();
+        leading.sort_by_key(|(_, (came, _))| *came);
+        leading.into_iter().map(|(key, (_, ports))| (key, ports.as_slice())).collect()
+    }
+
+    /// A port that a workload wants and another one has, and which one that is.
+    pub fn taken(&self, by: &ResourceKey) -> Option<(HostPort, ResourceKey)> {
+        let (_, wanted) = self.ports.get(by)?;
+        let before = self.leading().into_iter().take_while(|(key, _)| *key != by);
+        let mut taken = before.flat_map(|(key, ports)| ports.iter().map(move |port| (port, key)));
+        let (port, key) = taken.find(|(port, _)| wanted.iter().any(|wanted| wanted.is_same(port)))?;
+        Some((*port, key.clone()))
     }
 
     /// What follows from them.
@@ -85,7 +128,14 @@ impl Pools {
         for (external, internal) in self.floating.values().flatten() {
             floating.entry(*external).or_insert(*internal);
         }
-        Outgoing { from, inside, vxlan, floating: floating.into_iter().collect() }
+        let mut ports: Vec<HostPort> = Vec::new();
+        for (_, wanted) in self.leading() {
+            let free: Vec<HostPort> =
+                wanted.iter().filter(|port| !ports.iter().any(|had| had.is_same(port))).copied().collect();
+            ports.extend(free);
+        }
+        ports.sort();
+        Outgoing { from, inside, vxlan, floating: floating.into_iter().collect(), ports }
     }
 
     fn node_addresses(&self) -> Vec<IpAddr> {
@@ -95,6 +145,18 @@ impl Pools {
         addresses.sort();
         addresses.dedup();
         addresses
+    }
+}
+
+/// Puts what is said of a workload, or takes it away if that is nothing; whether it is another.
+fn replace<T: PartialEq + Clone>(
+    all: &mut BTreeMap<ResourceKey, Vec<T>>,
+    key: ResourceKey,
+    own: Vec<T>,
+) -> bool {
+    match own.is_empty() {
+        true => all.remove(&key).is_some(),
+        false => all.insert(key, own.clone()) != Some(own),
     }
 }
 
@@ -134,7 +196,7 @@ mod tests {
                 from: vec![four, six],
                 inside: vec![four, other, six],
                 vxlan: Some(vec![]),
-                floating: vec![]
+                ..Outgoing::default()
             }
         );
         let bgp = json!({"ipv4Address": "192.168.77.11/24", "ipv6Address": "fd77::11/64"});
@@ -146,7 +208,7 @@ mod tests {
         assert!(pools.on_event(&Event::Delete(ResourceKey::cluster(Kind::IPPool, "a"))));
         assert_eq!(
             pools.outgoing(),
-            Outgoing { from: vec![six], inside: vec![other, six], vxlan: None, floating: vec![] }
+            Outgoing { from: vec![six], inside: vec![other, six], ..Outgoing::default() }
         );
     }
     #[test]
@@ -164,7 +226,7 @@ mod tests {
         let pair = |external: &str, internal: &str| -> (IpAddr, IpAddr) {
             (external.parse().expect("one"), internal.parse().expect("one"))
         };
-        let mut pools = Pools::with_floating("one");
+        let mut pools = Pools::new("one", true);
         let nats =
             [("203.0.113.9", "10.65.0.1"), ("fd99::9", "fd65::1"), ("fd99::8", "10.65.0.1"), ("x", "y")];
         assert!(
@@ -183,6 +245,46 @@ mod tests {
         let gone = ResourceKey::namespaced(Kind::WorkloadEndpoint, "shop", "c");
         assert!(pools.on_event(&Event::Delete(gone)));
         assert_eq!(pools.outgoing().floating, []);
-        assert!(!Pools::default().on_event(&endpoint("a", "one", &nats)), "they aren't wanted");
+        assert!(!Pools::new("one", false).on_event(&endpoint("a", "one", &nats)), "they aren't wanted");
+    }
+
+    #[test]
+    fn a_port_of_the_node_leads_to_the_workload_that_asked_first_for_it_by_our_plugin() {
+        let endpoint = |name: &str, node: &str, asked: &str, address: u8, ports: &[(&str, u16, &str)]| {
+            let ports: Vec<_> = ports
+                .iter()
+                .map(|(protocol, port, ip)| {
+                    json!({"name": "", "protocol": protocol, "port": 80, "hostPort": port, "hostIP": ip})
+                })
+                .collect();
+            let object = json!({
+                "metadata": {"name": name, "namespace": "shop", "annotations": {"tortie/host-ports": asked}},
+                "spec": {"node": node, "containerID": name, "ports": ports, "ipNetworks":
+                    [format!("10.65.0.{address}/32"), format!("fd65::{address}/128")]},
+            });
+            Event::Upsert(Resource::from_value(Kind::WorkloadEndpoint, &object).expect("an endpoint"))
+        };
+        let key = |name| ResourceKey::namespaced(Kind::WorkloadEndpoint, "shop", name);
+        let told = |pools: &Pools| -> Vec<String> {
+            pools.outgoing().ports.iter().map(|port| format!("{port} {}", port.to)).collect()
+        };
+        let mut pools = Pools::new("one", false);
+        let first = endpoint("z", "one", "z", 1, &[("TCP", 8080, ""), ("UDP", 53, "192.168.77.11")]);
+        assert!(pools.on_event(&first) && !pools.on_event(&first));
+        assert!(!pools.on_event(&endpoint("b", "two", "b", 2, &[("TCP", 8080, "")])), "another node's");
+        assert!(!pools.on_event(&endpoint("c", "one", "old", 3, &[("TCP", 81, "")])), "another container's");
+        let own = ["8080/tcp 10.65.0.1:80", "8080/tcp [fd65::1]:80", "192.168.77.11:53/udp 10.65.0.1:80"];
+        assert_eq!(told(&pools), own);
+        // The same port of one family, and one that is another's since it is of one address.
+        let second = [("tcp", 8080, "0.0.0.0"), ("TCP", 8080, "192.168.77.11"), ("SCTP", 9, "::")];
+        assert!(pools.on_event(&endpoint("a", "one", "a", 4, &second)));
+        let more = [own[0], own[1], "9/sctp [fd65::4]:80", "192.168.77.11:8080/tcp 10.65.0.4:80", own[2]];
+        assert_eq!(told(&pools), more);
+        let (port, holder) = pools.taken(&key("a")).expect("it is");
+        assert_eq!((port.to_string(), holder), ("8080/tcp".to_owned(), key("z")));
+        assert_eq!(pools.taken(&key("z")), None);
+        assert!(pools.on_event(&Event::Delete(key("z"))));
+        assert_eq!(pools.taken(&key("a")), None);
+        assert_eq!(told(&pools)[0], "8080/tcp 10.65.0.4:80");
     }
 }

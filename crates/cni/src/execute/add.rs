@@ -3,12 +3,13 @@
 use super::Context;
 use crate::address::{self, Along, Wanted};
 use crate::annotations::{self, Asked};
-use crate::endpoint::{Attached, addresses_of, endpoint, network_profile};
+use crate::config::NetworkConfig;
+use crate::endpoint::{Attached, addresses_of, endpoint, lead_ports, mapped, network_profile};
 use crate::identity::{Identity, Workload};
 use crate::output::{Address, Attachment, Interface, Route};
 use crate::request::{Command, Request};
 use crate::wiring::{
-    Pair, Plan, Wiring, default_routes, forget_planned, forgotten, random_mac, remove_from_host,
+    Pair, Plan, Wiring, default_routes, forget_planned, forget_ports, forgotten, random_mac, remove_from_host,
 };
 use crate::{Error, Result, delegate};
 use ipnet::IpNet;
@@ -18,6 +19,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use tortie_api::endpoint::{NodeSpec, WorkloadEndpoint};
 use tortie_api::kind::{Kind, ResourceKey};
+use tortie_dataplane::network::HostPort;
 use tortie_netlink::Namespace;
 use tortie_netlink::rtnetlink::{LinkRef, Mac};
 use tortie_store::Revision;
@@ -30,6 +32,7 @@ const ANNOTATION_MAC: &str = "cni.projectcalico.org/hwAddr";
 /// Attaches a container.
 pub(super) fn add(context: &Context<'_>, request: &Request, pod: &Namespace) -> Result<Value> {
     context.ready()?;
+    mapped(&request.config)?;
     let identity = context.identity(request);
     let stored = context.stored(&identity)?;
     // A pod of Kubernetes keeps its container's id beyond the DEL, but no address.
@@ -96,6 +99,7 @@ fn again(
         ensure_profile(context.client, &identity.network)?;
         wanted.spec.profiles.push(identity.network.clone());
     }
+    lead_ports(&mut wanted, &request.config)?;
     if wanted != *found {
         // Into what is stored: fields that we don't know stay.
         let mut stored = context.client.get(&identity.endpoint_key())?;
@@ -103,10 +107,14 @@ fn again(
         spec["mac"] = json!(wanted.spec.mac);
         spec["interfaceName"] = json!(wanted.spec.interface_name);
         spec["profiles"] = json!(wanted.spec.profiles);
+        spec["ports"] = json!(wanted.spec.ports);
+        stored["metadata"]["annotations"] = json!(wanted.metadata.annotations);
         wanted = typed(context.client.update(stored, Labels::Replace)?)?;
     }
     context.persist()?;
+    let ports = HostPort::of(&wanted);
     context.gate.judge(wanted).and_then(|judged| judged()).map_err(Error::Gate)?;
+    forget_ports(&ports)?;
     let ips = addresses.iter().map(|address| Address { address: IpNet::from(*address), gateway: None });
     let interfaces = vec![Interface { name: wiring.pair.host_interface }];
     Ok(Attachment { interfaces, ips: ips.collect(), ..Attachment::default() }.to_json(request.version()))
@@ -162,6 +170,7 @@ fn attach(
             }
         };
         // Not made: the other thread's error says why.
+        let ports = HostPort::of(&stored);
         let judged = made.recv().ok().map(|()| context.gate.judge(stored)).transpose();
         let persisted = context.persist();
         let panicked = |_| Err(Error::Gate("the thread that attaches the pod panicked".into()));
@@ -169,6 +178,7 @@ fn attach(
         persisted?;
         let judged = judged.map_err(Error::Gate)?;
         judged.map_or(Ok(()), |judged| judged()).map_err(Error::Gate)?;
+        forget_ports(&ports)?;
         Ok(attachment)
     })
 }
@@ -380,8 +390,10 @@ pub(super) fn pair(context: &Context<'_>, request: &Request, identity: &Identity
 }
 
 pub(super) fn wiring(request: &Request, pair: Pair, addresses: &[IpAddr], routes: Vec<IpNet>) -> Wiring {
-    let forwarding = request.config.container_settings.allow_ip_forwarding;
-    Wiring { pair, addresses: addresses.to_vec(), routes, forwarding }
+    let NetworkConfig { container_settings, runtime, .. } = &request.config;
+    let forwarding = container_settings.allow_ip_forwarding;
+    let has_ports = !runtime.port_mappings.is_empty();
+    Wiring { pair, addresses: addresses.to_vec(), routes, forwarding, has_ports }
 }
 
 fn ensure_profile(client: &Client, network: &str) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use super::Context;
 use super::add::{CALICO_IPAM, configured_routes, delegated_config, pair, wiring};
-use crate::endpoint::addresses_of;
+use crate::endpoint::{addresses_of, lead_ports};
 use crate::request::{Command, Request};
 use crate::{Error, Result, delegate};
+use tortie_dataplane::network::HostPort;
 use tortie_netlink::Namespace;
 
 /// Is the container still attached as ADD left it?
@@ -27,6 +28,11 @@ pub(super) fn check(context: &Context<'_>, request: &Request, pod: &Namespace) -
     let ours = request.config.ipam.plugin_type == CALICO_IPAM;
     let routes = configured_routes(request, &addresses)?;
     faults.extend(wiring(request, pair(context, request, &identity)?, &addresses, routes).faults(pod)?);
+    let leading = HostPort::of(&found);
+    let mut all = found.clone();
+    lead_ports(&mut all, &request.config)?;
+    let missing = HostPort::of(&all).into_iter().filter(|port| !leading.contains(port));
+    faults.extend(missing.map(|port| format!("host port {port} does not lead to {}", port.to)));
     if !ours {
         let raw = delegated_config(context, request, &identity.node)?;
         delegate::call(request, &raw, Command::Check)?;

@@ -86,14 +86,16 @@ fn namespace(client: &Client, name: &str) -> Result<Option<NamespaceFacts>> {
     }
 }
 
-/// The ports of a container that have a name.
+/// The ports of a container that have a name or lead from one of the host's.
 fn ports(container: &Container) -> impl Iterator<Item = NamedPort> {
-    let named = container.ports.iter().filter(|port| !port.name.is_empty());
+    let named = container.ports.iter().filter(|port| !port.name.is_empty() || port.host_port != 0);
     named.map(|port| NamedPort {
         name: port.name.clone(),
         protocol: Some(&*port.protocol)
             .filter(|name| !name.is_empty())
             .map(|name| Protocol::Name(name.into())),
         port: port.container_port,
+        host_port: port.host_port,
+        host_ip: port.host_ip.clone(),
     })
 }

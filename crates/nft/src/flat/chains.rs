@@ -10,6 +10,7 @@
 //! ```
 //! Text above a rule is what `nft list ruleset` prints for it. DESIGN.md says what a first packet pays for.
 
+use super::host_ports;
 use super::keys::{self, ICMP4, ICMP6};
 use super::layout::{DIRECTIONS, Generation, Map, PortProtocol, digit, side};
 use super::outgoing;
@@ -76,6 +77,9 @@ pub fn base(settings: &Settings, lead: Lead) -> Vec<Filled> {
         let vxlan = outgoing::vxlan(settings);
         forward.extend(vxlan.forward);
         input.extend(vxlan.input);
+    }
+    if let Lead::To(_) = lead {
+        input.extend(host_ports::input(settings));
     }
     for prefix in &settings.interface_prefixes {
         match lead {

@@ -14,6 +14,7 @@ mod change;
 mod check;
 mod driver;
 mod follow;
+mod host_ports;
 mod keys;
 mod layout;
 mod open;

@@ -10,16 +10,19 @@
 //! And, before policy, the rules by which nobody but nodes sends VXLAN while a pool uses it: what comes out of such a packet
 //! could speak for any pod. The nodes are in two sets.
 //!
+//! Ports of this host that lead to workloads stand in [`super::host_ports`].
+//!
 //! There is no such chain as long as nothing asks for it. They belong to no generation; an agent that ends leaves them, and
 //! the next one writes them with its first installation.
 
 use super::Flat;
 use super::chains::{DROPPED_SPOOFED, Filled, Lead};
+use super::host_ports;
 use super::phrases::{self as say, Address, rule};
 use super::settings::Settings;
 use crate::Result;
 use crate::batch::{Batch, Place};
-use crate::expression::{Expression, Nat, Verdict};
+use crate::expression::{Nat, Verdict};
 use crate::object::{Chain, Data, Element, Field, HookPoint, Rule, Set, Value};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
@@ -35,7 +38,7 @@ const FLOATING_OF_HOST: &str = "floating_host";
 /// `NF_IP_PRI_NAT_SRC`.
 const PRIORITY_SOURCE_NAT: i32 = 100;
 /// `NF_IP_PRI_NAT_DST`.
-const PRIORITY_DESTINATION_NAT: i32 = -100;
+pub const PRIORITY_DESTINATION_NAT: i32 = -100;
 
 /// The rules about VXLAN in the base chains.
 pub struct Vxlan {
@@ -86,8 +89,8 @@ pub fn sets(outgoing: &Outgoing) -> Vec<(Set, BTreeSet<Element>)> {
 
 /// The chains that should be there.
 pub fn chains(outgoing: &Outgoing) -> Vec<Filled> {
-    let Outgoing { from, inside, vxlan: _, floating } = outgoing;
-    let mut chains = Vec::new();
+    let Outgoing { from, inside, vxlan: _, floating, ports } = outgoing;
+    let mut chains = host_ports::chains(ports);
     // ip saddr INTERNAL ip daddr INTERNAL snat ip to EXTERNAL
     let own = |(external, internal): &(IpAddr, IpAddr)| {
         let at = |which| say::within(which, IpNet::from(*internal));
@@ -99,9 +102,9 @@ pub fn chains(outgoing: &Outgoing) -> Vec<Filled> {
     let inside =
         inside.map(|net| rule([say::within(Address::Destination, *net), say::verdict(Verdict::Accept)]));
     // ip saddr 10.65.0.0/16 masquerade fully-random
-    let leaving =
-        from.iter().map(|net| rule([say::within(Address::Source, *net), vec![Expression::Masquerade]]));
-    let rules: Vec<Rule> = floating.iter().map(own).chain(inside).chain(leaving).collect();
+    let leaving = from.iter().map(|net| rule([say::within(Address::Source, *net), say::masquerade()]));
+    let own = floating.iter().map(own).chain(host_ports::answered_here(ports));
+    let rules: Vec<Rule> = own.chain(inside).chain(leaving).collect();
     if !rules.is_empty() {
         chains.push((Chain::nat(NAME, HookPoint::Postrouting, PRIORITY_SOURCE_NAT), rules));
     }
@@ -128,12 +131,13 @@ impl Flat {
         if self.settings.outgoing == outgoing {
             return Ok(());
         }
-        let wraps = self.settings.outgoing.vxlan.is_some() != outgoing.vxlan.is_some();
+        let in_base = |of: &Outgoing| (of.vxlan.is_some(), of.ports.is_empty());
+        let leads = in_base(&self.settings.outgoing) != in_base(&outgoing);
         self.settings.outgoing = outgoing;
         let Some(generation) = self.current.as_ref().map(|current| current.generation) else { return Ok(()) };
         let mut batch = self.batch();
         self.write_nodes(&mut batch)?;
-        if wraps {
+        if leads {
             self.lead(&mut batch, Lead::To(generation));
         }
         self.lead_out(&mut batch)?;
@@ -165,10 +169,12 @@ impl Flat {
             batch.flush_chain(&chain.name);
             rules.iter().for_each(|rule| batch.add_rule(&chain.name, rule, Place::End));
         }
-        if wanted.len() < 3 {
+        // A chain comes after those that lead to it.
+        let names = [NAME, FLOATING, FLOATING_OF_HOST].into_iter().chain(host_ports::NAMES);
+        if wanted.len() < names.clone().count() {
             let table = self.settings.table.clone();
             let present = self.client.chains(&table)?;
-            for name in [NAME, FLOATING, FLOATING_OF_HOST] {
+            for name in names {
                 let is_there = present.iter().any(|chain| chain.name == name);
                 if is_there && !wanted.iter().any(|(chain, _)| chain.name == name) {
                     batch.flush_chain(name);

@@ -2,15 +2,17 @@
 //!
 //! Each function's comment is the text that it stands for. Registers end with a rule, so phrases use the lowest.
 
-use crate::expression::{Base, Comparison, Ct, Expression, Meta, Nat, Register, Verdict};
+use crate::expression::{Base, Comparison, Ct, Expression, Meta, Nat, Ports, Register, Verdict};
 use crate::kernel::{NFPROTO_IPV4, NFPROTO_IPV6};
 use crate::object::Rule;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use tortie_dataplane::policy::Family;
 
 pub const R0: Register = Register::word(0);
 const R1: Register = Register::word(1);
+/// Behind an address of either family.
+const R4: Register = Register::word(4);
 
 /// `ct state` bits (`NF_CT_STATE_BIT`).
 pub const INVALID: u32 = 1;
@@ -67,7 +69,12 @@ pub fn protocol(number: u8) -> Vec<Expression> {
 
 /// `udp dport PORT`
 pub fn udp_to(port: u16) -> Vec<Expression> {
-    let mut phrase = protocol(libc::IPPROTO_UDP as u8);
+    to_port(libc::IPPROTO_UDP as u8, port)
+}
+
+/// `tcp dport PORT`, of TCP, UDP or SCTP by its number.
+pub fn to_port(number: u8, port: u16) -> Vec<Expression> {
+    let mut phrase = protocol(number);
     phrase.push(Expression::Payload { base: Base::Transport, offset: 2, length: 2, to: R0 });
     phrase.push(compare(Comparison::Equal, &port.to_be_bytes()));
     phrase
@@ -281,11 +288,36 @@ pub fn within(which: Address, net: IpNet) -> Vec<Expression> {
 
 /// `dnat ip to ADDRESS`, `snat ip to ADDRESS`
 pub fn nat(which: Nat, to: IpAddr) -> Vec<Expression> {
-    let (family, data) = match to {
-        IpAddr::V4(to) => (NFPROTO_IPV4, to.octets().to_vec()),
-        IpAddr::V6(to) => (NFPROTO_IPV6, to.octets().to_vec()),
-    };
-    vec![Expression::Immediate { to: R0, data }, Expression::Nat { which, family, address: R0 }]
+    let (family, data) = family_and_bytes(to);
+    let address = Expression::Immediate { to: R0, data };
+    vec![address, Expression::Nat { which, family, address: R0, ports: None, random: false }]
+}
+
+/// `dnat ip to ADDRESS:PORT`
+pub fn lead_to(to: SocketAddr) -> Vec<Expression> {
+    let (family, data) = family_and_bytes(to.ip());
+    let port = Expression::Immediate { to: R4, data: to.port().to_be_bytes().to_vec() };
+    let ports = Some(Ports { first: R4, last: R4 });
+    let lead = Expression::Nat { which: Nat::Destination, family, address: R0, ports, random: false };
+    vec![Expression::Immediate { to: R0, data }, port, lead]
+}
+
+/// `masquerade fully-random`
+pub fn masquerade() -> Vec<Expression> {
+    vec![Expression::Masquerade { ports: None }]
+}
+
+/// `fib daddr type local`
+pub fn to_this_host() -> Vec<Expression> {
+    let local = u32::from(libc::RTN_LOCAL).to_ne_bytes();
+    vec![Expression::DestinationType { to: R0 }, compare(Comparison::Equal, &local)]
+}
+
+fn family_and_bytes(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (NFPROTO_IPV4, address.octets().to_vec()),
+        IpAddr::V6(address) => (NFPROTO_IPV6, address.octets().to_vec()),
+    }
 }
 
 /// `ip saddr @SET`

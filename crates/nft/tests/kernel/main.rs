@@ -5,5 +5,6 @@ mod changes;
 mod encoder;
 mod install;
 mod outgoing;
+mod ports;
 mod support;
 mod verdicts;

@@ -115,19 +115,12 @@ impl Cluster {
     /// Wires a pod to a node by the plugin; its place and its addresses.
     pub fn pod(&mut self, node: usize, name: &str, v6: bool) -> (usize, Vec<IpAddr>) {
         let place = self.lab.add_pod(name).unwrap();
-        let network = json!({"cniVersion": "1.0.0", "name": "net", "type": "calico", "policy": {"type": "k8s"},
-            "nodename": format!("node{node}"),
-            "ipam": {"type": "calico-ipam", "assign_ipv6": if v6 { "true" } else { "false" }}});
-        let said = self.plugin(node, "ADD", place, &network);
-        let result: Value = serde_json::from_str(&said).unwrap();
-        let address = |ip: &Value| {
-            let net: ipnet::IpNet = ip["address"].as_str().unwrap().parse().unwrap();
-            net.addr()
-        };
-        (place, result["ips"].as_array().unwrap().iter().map(address).collect())
+        let said = self.plugin(node, "ADD", place, &network(node, v6)).unwrap();
+        (place, addresses(&said))
     }
 
-    fn plugin(&self, node: usize, verb: &str, place: usize, network: &Value) -> String {
+    /// Calls the plugin for a pod; what it says, or how it refuses.
+    pub fn plugin(&self, node: usize, verb: &str, place: usize, network: &Value) -> Result<String, String> {
         let pod = &self.lab.pods()[place];
         let mut command = self.command(node, &[]);
         command
@@ -144,8 +137,7 @@ impl Cluster {
         child.stdin.take().unwrap().write_all(network.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{verb}: {said}");
-        said
+        if output.status.success() { Ok(said) } else { Err(said) }
     }
 
     pub fn inside(&self, pod: usize) -> &Namespace {
@@ -168,6 +160,23 @@ impl Cluster {
     }
 }
 
+/// The network configuration of a node.
+pub fn network(node: usize, v6: bool) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "net", "type": "calico", "policy": {"type": "k8s"},
+        "nodename": format!("node{node}"),
+        "ipam": {"type": "calico-ipam", "assign_ipv6": if v6 { "true" } else { "false" }}})
+}
+
+/// The addresses of a result.
+pub fn addresses(said: &str) -> Vec<IpAddr> {
+    let result: Value = serde_json::from_str(said).unwrap();
+    let address = |ip: &Value| {
+        let net: ipnet::IpNet = ip["address"].as_str().unwrap().parse().unwrap();
+        net.addr()
+    };
+    result["ips"].as_array().unwrap().iter().map(address).collect()
+}
+
 /// Listens on a port of each of the addresses, in the namespace, until dropped.
 pub fn listen(inside: &Namespace, addresses: &[IpAddr], port: u16) -> Vec<TcpListener> {
     inside
@@ -183,7 +192,11 @@ pub fn connects(from: &Namespace, to: IpAddr, port: u16) -> bool {
 
 /// Who a listener says has connected.
 pub fn seen_from(listener: &TcpListener, from: &Namespace) -> IpAddr {
-    let to = listener.local_addr().unwrap();
+    seen_through(listener, from, listener.local_addr().unwrap())
+}
+
+/// The same of a connection to another address, which leads to the listener.
+pub fn seen_through(listener: &TcpListener, from: &Namespace, to: SocketAddr) -> IpAddr {
     let stream = from.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(5))).unwrap().unwrap();
     let (_, peer) = listener.accept().unwrap();
     drop(stream);

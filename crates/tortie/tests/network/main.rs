@@ -4,6 +4,7 @@
 
 mod cluster;
 mod outside;
+mod ports;
 mod stream;
 mod subnet;
 mod tunnel;

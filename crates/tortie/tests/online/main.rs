@@ -8,6 +8,7 @@ mod cut;
 mod faults;
 mod kube;
 mod kube_beside;
+mod kube_ports;
 mod machine;
 mod moves;
 mod packets;

@@ -1,4 +1,4 @@
-//! A pod as a workload endpoint, derived: nothing of it is stored but three annotations.
+//! A pod as a workload endpoint, derived: nothing of it is stored but four annotations.
 //!
 //! The plugin writes a pod's addresses into annotations, since kubelet takes its time to tell them; at the end it empties
 //! them, which says that the pod has lost its addresses though it may be there for long. Only what is read of a pod is
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tortie_api::core::{Container, ContainerPort, PodIp};
-use tortie_api::endpoint::{IpNat, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
+use tortie_api::endpoint::{HOST_PORTS, IpNat, WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec};
 use tortie_api::kind::Kind;
 use tortie_api::meta::{ObjectMeta, StringMap};
 use tortie_api::schema::null_is_default;
@@ -92,7 +92,7 @@ fn endpoint(pod: Pod, name: String) -> Result<WorkloadEndpoint, Unreadable> {
         profiles.push(format!("ksa.{namespace}.{account}"));
     }
     let labels = labels_of(labels, &namespace, &account);
-    let status = annotation(NETWORK_STATUS).map(|status| (NETWORK_STATUS.to_owned(), status));
+    let kept = [NETWORK_STATUS, HOST_PORTS].map(|name| Some((name.to_owned(), annotation(name)?)));
     Ok(WorkloadEndpoint {
         spec: WorkloadEndpointSpec {
             orchestrator: "k8s".to_owned(),
@@ -117,7 +117,7 @@ fn endpoint(pod: Pod, name: String) -> Result<WorkloadEndpoint, Unreadable> {
             uid: metadata.uid,
             creation_timestamp: metadata.creation_timestamp,
             labels,
-            annotations: status.into_iter().collect(),
+            annotations: kept.into_iter().flatten().collect(),
             ..ObjectMeta::default()
         },
         ..WorkloadEndpoint::default()
@@ -231,22 +231,27 @@ fn ports(container: &Container) -> Vec<WorkloadEndpointPort> {
     container.ports.iter().filter(counts).map(port).collect()
 }
 
-/// The patch that makes a pod hold an endpoint: its addresses and its container.
+/// The patch that makes a pod hold an endpoint: its addresses, its container, and whether that one's host ports are ours to lead.
 ///
 /// # Errors
 /// If they aren't texts.
 pub fn write(value: &[u8]) -> Result<Value, Unreadable> {
     #[derive(Deserialize)]
     struct Endpoint {
+        #[serde(default)]
+        metadata: ObjectMeta,
         spec: WorkloadEndpointSpec,
     }
-    let Endpoint { spec } = json::parse(value)?;
+    let Endpoint { metadata, spec } = json::parse(value)?;
     let mut patch = Map::new();
     if let Some(first) = spec.ip_networks.first() {
         patch.insert(POD_IP.to_owned(), json!(first));
         patch.insert(POD_IPS.to_owned(), json!(spec.ip_networks.join(",")));
         if !spec.container_id.is_empty() {
             patch.insert(CONTAINER_ID.to_owned(), json!(spec.container_id));
+            if metadata.annotations.get(HOST_PORTS) == Some(&spec.container_id) {
+                patch.insert(HOST_PORTS.to_owned(), json!(spec.container_id));
+            }
         }
     }
     Ok(json!({ "metadata": { "annotations": patch } }))
@@ -255,7 +260,7 @@ pub fn write(value: &[u8]) -> Result<Value, Unreadable> {
 /// The patch that says that a pod has lost its addresses. Its container stays, so that a late deletion of an older
 /// container knows that it isn't meant.
 pub fn removal() -> Value {
-    json!({ "metadata": { "annotations": { POD_IP: "", POD_IPS: "" } } })
+    json!({ "metadata": { "annotations": { POD_IP: "", POD_IPS: "", HOST_PORTS: null } } })
 }
 
 #[cfg(test)]

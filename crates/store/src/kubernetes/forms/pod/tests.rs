@@ -245,12 +245,18 @@ fn writing_an_endpoint_patches_the_annotations_that_calicos_plugin_writes() {
         ),
         (json!({ "containerID": "c1" }), json!({})),
     ] {
-        let patch = write(json!({ "spec": spec }).to_string().as_bytes()).unwrap();
+        // Another container's host ports.
+        let metadata = json!({ "annotations": { "tortie/host-ports": "c0" } });
+        let patch = write(json!({ "metadata": metadata, "spec": spec }).to_string().as_bytes()).unwrap();
         assert_eq!(patch, json!({ "metadata": { "annotations": want } }));
     }
+    let metadata = json!({ "annotations": { "tortie/host-ports": "c1" } });
+    let spec = json!({ "ipNetworks": ["10.0.0.1/32"], "containerID": "c1" });
+    let patch = write(json!({ "metadata": metadata, "spec": spec }).to_string().as_bytes()).unwrap();
+    assert_eq!(patch["metadata"]["annotations"]["tortie/host-ports"], "c1");
     assert_eq!(
         removal(),
-        json!({ "metadata": { "annotations": { "cni.projectcalico.org/podIP": "", "cni.projectcalico.org/podIPs": "" } } })
+        json!({ "metadata": { "annotations": { "cni.projectcalico.org/podIP": "", "cni.projectcalico.org/podIPs": "", "tortie/host-ports": null } } })
     );
     assert!(write(b"[]").is_err());
 }
