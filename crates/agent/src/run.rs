@@ -183,7 +183,7 @@ pub fn run(
         machine,
         up: None,
         network,
-        pools: Pools::new(&settings.node, settings.network.floating),
+        pools: Pools::new(&settings.node, settings.network.pools),
     };
     let ended = agent.run(&hears, stop);
     if let Some(up) = agent.up {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use tortie_api::endpoint::{HOST_PORTS, WorkloadEndpoint};
@@ -70,14 +70,25 @@ pub enum Hop {
 pub struct Outgoing {
     /// Where such connections come from: pools with `natOutgoing`, in order.
     pub from: Vec<IpNet>,
-    /// Where they keep their address: all pools, in order.
+    /// Where they keep their address: all pools, in order, and nodes if that is asked for.
     pub inside: Vec<IpNet>,
+    /// What they leave with.
+    pub leaves_as: LeavesAs,
     /// If a pool's packets travel in VXLAN: the nodes, in order. Nobody else may send such.
     pub vxlan: Option<Vec<IpAddr>>,
     /// Addresses that lead to those of workloads here, in order, each to one of its family.
     pub floating: Vec<(IpAddr, IpAddr)>,
     /// Ports of this host that lead to workloads here, in order, each port once.
     pub ports: Vec<HostPort>,
+}
+
+/// What connections from pools to elsewhere leave with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeavesAs {
+    /// An IPv4 address instead of the one of the interface where they leave.
+    pub address: Option<Ipv4Addr>,
+    /// The first and last port that those of TCP and UDP get.
+    pub ports: Option<(u16, u16)>,
 }
 
 /// A port of this host that leads to a workload's.

@@ -237,7 +237,9 @@ impl Expression {
                 encoder.put_be32(NFTA_LOG_LEVEL, LOG_LEVEL_INFO);
             }
             Expression::Masquerade { ports } => {
-                encoder.put_be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+                // The kernel heeds ports here only if a flag says that they are there; elsewhere it sets it itself.
+                let ranged = if ports.is_some() { NF_NAT_RANGE_PROTO_SPECIFIED } else { 0 };
+                encoder.put_be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY | ranged);
                 if let Some(Ports { first, last }) = ports {
                     encoder.put_be32(NFTA_MASQ_REG_PROTO_MIN, first.0);
                     encoder.put_be32(NFTA_MASQ_REG_PROTO_MAX, last.0);

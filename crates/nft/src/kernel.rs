@@ -176,5 +176,7 @@ pub const NFTA_FIB_F_DADDR: u32 = 2;
 pub const NFTA_MASQ_FLAGS: u16 = 1;
 pub const NFTA_MASQ_REG_PROTO_MIN: u16 = 2;
 pub const NFTA_MASQ_REG_PROTO_MAX: u16 = 3;
+/// Ports are named.
+pub const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 0x2;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: source ports are drawn anew.
 pub const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 0x10;

@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tortie_api::value::Port;
+use tortie_calc::network::Wants;
+use tortie_dataplane::network::LeavesAs;
 use tortie_nft::flat::{EndpointToHost, LogTarget, Ownership};
 
 use crate::Error;
@@ -66,8 +69,9 @@ pub struct Network {
     pub vxlan_port: u16,
     /// Whether workloads may send VXLAN packets of their own (`allowVXLANPacketsFromWorkloads`).
     pub vxlan_of_workloads: bool,
-    /// Whether floating addresses lead to workloads (`floatingIPs`).
-    pub floating: bool,
+    /// Floating addresses (`floatingIPs`), and how connections from pools leave (`natOutgoingAddress`, `natPortRange`,
+    /// `natOutgoingExclusions`).
+    pub pools: Wants,
     /// Bytes of the VXLAN devices, IPv4 and IPv6; 0: what the machine's interfaces leave (`vxlanMTU`, `vxlanMTUV6`).
     pub vxlan_mtu: [u32; 2],
     /// Which interfaces are asked for that (`mtuIfacePattern`).
@@ -292,8 +296,36 @@ fn network(read: &mut Reader<'_>) -> Network {
             .flag(("allowVXLANPacketsFromWorkloads", "FELIX_ALLOWVXLANPACKETSFROMWORKLOADS"), false),
         vxlan_mtu,
         mtu_interfaces,
-        floating,
+        pools: Wants { floating, leaves_as: leaves_as(read), keeps_to_nodes: keeps_to_nodes(read) },
     }
+}
+
+fn leaves_as(read: &mut Reader<'_>) -> LeavesAs {
+    let address = ("natOutgoingAddress", "FELIX_NATOUTGOINGADDRESS");
+    let ports = ("natPortRange", "FELIX_NATPORTRANGE");
+    LeavesAs {
+        address: read.felix(address, "", "an IPv4 address", |text| match text {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        }),
+        ports: read.felix(ports, "", "FIRST:LAST or PORT, from 1 to 65535", |text| match text.parse() {
+            _ if text.is_empty() => Some(None),
+            // No ports, as Calico takes it.
+            Ok(Port::Range(_, 0)) => Some(None),
+            Ok(Port::Range(first @ 1.., last)) => Some(Some((first, last))),
+            _ => None,
+        }),
+    }
+}
+
+fn keeps_to_nodes(read: &mut Reader<'_>) -> bool {
+    let field = ("natOutgoingExclusions", "FELIX_NATOUTGOINGEXCLUSIONS");
+    let expected = "IPPoolsOnly or IPPoolsAndHostIPs";
+    read.felix(field, "IPPoolsOnly", expected, |text| match text.to_ascii_lowercase().as_str() {
+        "ippoolsonly" => Some(false),
+        "ippoolsandhostips" => Some(true),
+        _ => None,
+    })
 }
 
 impl Source {

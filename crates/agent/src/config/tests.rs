@@ -196,3 +196,28 @@ fn a_configuration_for_nobody_or_with_an_unreadable_selector_is_told() {
     let resolved = mk_environment(&[]).resolve(&stored);
     assert_eq!(told_of(&resolved, "logPrefix"), ("calico-packet", Source::Default));
 }
+
+#[test]
+fn how_connections_leave_pools_is_read_as_calico_writes_it() {
+    let leaves = |said: &[(&str, &str)], stored: serde_json::Value| {
+        let stored = mk_stored(&[mk_configuration("default", stored)]);
+        let resolved = mk_environment(said).resolve(&stored);
+        let refused: Vec<String> = resolved.refused.iter().map(|refused| refused.error.to_string()).collect();
+        (resolved.settings.network.pools, refused.join("; "))
+    };
+    let (pools, refused) = leaves(&[], json!({}));
+    assert_eq!((pools, &*refused), (Wants::default(), ""));
+    let stored = json!({"natOutgoingAddress": "192.0.2.7", "natPortRange": "32000:40000", "natOutgoingExclusions": "IPPoolsAndHostIPs"});
+    let (pools, refused) = leaves(&[("FELIX_NATPORTRANGE", "4000")], stored);
+    let leaves_as =
+        LeavesAs { address: Some(std::net::Ipv4Addr::new(192, 0, 2, 7)), ports: Some((4000, 4000)) };
+    assert_eq!((pools.leaves_as, pools.keeps_to_nodes, &*refused), (leaves_as, true, ""));
+    let wrong = [
+        ("FELIX_NATOUTGOINGADDRESS", "fd00::1"),
+        ("FELIX_NATPORTRANGE", "9:1"),
+        ("FELIX_NATOUTGOINGEXCLUSIONS", "None"),
+    ];
+    let (pools, refused) = leaves(&wrong, json!({}));
+    assert_eq!(pools, Wants::default());
+    assert!(wrong.iter().all(|(name, _)| refused.contains(name)), "{refused}");
+}

@@ -28,7 +28,7 @@ use tortie_dataplane::policy::Family;
 use tortie_ipam::record::Holding;
 
 use host::Host;
-pub use outgoing::Pools;
+pub use outgoing::{Pools, Wants};
 
 /// What is known of nodes, pools and blocks.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use tortie_api::endpoint::IpNat;
 use tortie_api::event::Event;
 use tortie_api::kind::{Kind, ResourceKey};
 use tortie_api::resource::Resource;
-use tortie_dataplane::network::{HostPort, Outgoing};
+use tortie_dataplane::network::{HostPort, LeavesAs, Outgoing};
 use tortie_dataplane::policy::Family;
 
 use super::host::Host;
@@ -23,13 +23,23 @@ pub struct Pools {
     nodes: BTreeMap<Arc<str>, Host>,
     /// This node.
     node: Arc<str>,
-    /// Whether floating addresses are wanted.
-    floats: bool,
+    wants: Wants,
     /// Those of its workloads, outside and inside.
     floating: BTreeMap<ResourceKey, Vec<(IpAddr, IpAddr)>>,
     /// Ports of the node that lead to its workloads; who came when.
     ports: BTreeMap<ResourceKey, (u64, Vec<HostPort>)>,
     came: u64,
+}
+
+/// What is set of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Whether floating addresses lead to their workloads.
+    pub floating: bool,
+    /// What connections to elsewhere leave with.
+    pub leaves_as: LeavesAs,
+    /// Whether connections to nodes keep their address, as those to pools do.
+    pub keeps_to_nodes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +52,9 @@ struct Pooled {
 }
 
 impl Pools {
-    /// Nothing yet, for a node, and whether floating addresses lead to its workloads.
-    pub fn new(node: &str, floats: bool) -> Pools {
-        Pools { node: node.into(), floats, ..Pools::default() }
+    /// Nothing yet, for a node.
+    pub fn new(node: &str, wants: Wants) -> Pools {
+        Pools { node: node.into(), wants, ..Pools::default() }
     }
 
     /// Takes in what is said of a pool or node; whether anything depends on it. Of one that can't be read any more, what was read
@@ -65,7 +75,8 @@ impl Pools {
             Event::Delete(ResourceKey { kind: Kind::Node, name, .. }) => self.nodes.remove(name).is_some(),
             Event::Upsert(Resource::WorkloadEndpoint(endpoint)) => {
                 let here = endpoint.spec.node == *self.node;
-                let nats = if here && self.floats { floating(&endpoint.spec.ip_nats) } else { Vec::new() };
+                let nats =
+                    if here && self.wants.floating { floating(&endpoint.spec.ip_nats) } else { Vec::new() };
                 let ports = if here { HostPort::of(endpoint) } else { Vec::new() };
                 // Nearly all have neither.
                 let floats = !(nats.is_empty() && self.floating.is_empty())
@@ -120,6 +131,9 @@ impl Pools {
         let mut inside: Vec<IpNet> = self.pools.values().map(|pool| pool.cidr.trunc()).collect();
         let mut from: Vec<IpNet> =
             self.pools.values().filter(|pool| pool.leaves).map(|pool| pool.cidr.trunc()).collect();
+        if self.wants.keeps_to_nodes {
+            inside.extend(self.node_addresses().into_iter().map(IpNet::from));
+        }
         inside.sort();
         from.sort();
         let vxlan = self.pools.values().any(|pool| pool.vxlan).then(|| self.node_addresses());
@@ -135,7 +149,8 @@ impl Pools {
             ports.extend(free);
         }
         ports.sort();
-        Outgoing { from, inside, vxlan, floating: floating.into_iter().collect(), ports }
+        let leaves_as = self.wants.leaves_as;
+        Outgoing { from, inside, leaves_as, vxlan, floating: floating.into_iter().collect(), ports }
     }
 
     fn node_addresses(&self) -> Vec<IpAddr> {
@@ -226,7 +241,7 @@ mod tests {
         let pair = |external: &str, internal: &str| -> (IpAddr, IpAddr) {
             (external.parse().expect("one"), internal.parse().expect("one"))
         };
-        let mut pools = Pools::new("one", true);
+        let mut pools = Pools::new("one", Wants { floating: true, ..Wants::default() });
         let nats =
             [("203.0.113.9", "10.65.0.1"), ("fd99::9", "fd65::1"), ("fd99::8", "10.65.0.1"), ("x", "y")];
         assert!(
@@ -245,7 +260,10 @@ mod tests {
         let gone = ResourceKey::namespaced(Kind::WorkloadEndpoint, "shop", "c");
         assert!(pools.on_event(&Event::Delete(gone)));
         assert_eq!(pools.outgoing().floating, []);
-        assert!(!Pools::new("one", false).on_event(&endpoint("a", "one", &nats)), "they aren't wanted");
+        assert!(
+            !Pools::new("one", Wants::default()).on_event(&endpoint("a", "one", &nats)),
+            "they aren't wanted"
+        );
     }
 
     #[test]
@@ -268,7 +286,7 @@ mod tests {
         let told = |pools: &Pools| -> Vec<String> {
             pools.outgoing().ports.iter().map(|port| format!("{port} {}", port.to)).collect()
         };
-        let mut pools = Pools::new("one", false);
+        let mut pools = Pools::new("one", Wants::default());
         let first = endpoint("z", "one", "z", 1, &[("TCP", 8080, ""), ("UDP", 53, "192.168.77.11")]);
         assert!(pools.on_event(&first) && !pools.on_event(&first));
         assert!(!pools.on_event(&endpoint("b", "two", "b", 2, &[("TCP", 8080, "")])), "another node's");

@@ -65,7 +65,7 @@ pub fn answered_here(ports: &[HostPort]) -> Vec<Rule> {
     let workloads: BTreeSet<IpAddr> = ports.iter().map(|port| port.to.ip()).collect();
     let to = |source: IpNet, workload: IpAddr| {
         let destination = say::within(Address::Destination, IpNet::from(workload));
-        rule([say::within(Address::Source, source), destination, say::masquerade()])
+        rule([say::within(Address::Source, source), destination, say::leave_as(None, None)])
     };
     let of = |workload: &IpAddr| {
         let itself = to(IpNet::from(*workload), *workload);

@@ -27,10 +27,12 @@ use crate::object::{Chain, Data, Element, Field, HookPoint, Rule, Set, Value};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use tortie_dataplane::network::Outgoing;
+use tortie_dataplane::network::{LeavesAs, Outgoing};
 use tortie_dataplane::policy::Family;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// The chains' names.
 const NAME: &str = "outgoing";
 const FLOATING: &str = "floating";
@@ -89,7 +91,7 @@ pub fn sets(outgoing: &Outgoing) -> Vec<(Set, BTreeSet<Element>)> {
 
 /// The chains that should be there.
 pub fn chains(outgoing: &Outgoing) -> Vec<Filled> {
-    let Outgoing { from, inside, vxlan: _, floating, ports } = outgoing;
+    let Outgoing { from, inside, leaves_as, vxlan: _, floating, ports } = outgoing;
     let mut chains = host_ports::chains(ports);
     // ip saddr INTERNAL ip daddr INTERNAL snat ip to EXTERNAL
     let own = |(external, internal): &(IpAddr, IpAddr)| {
@@ -101,8 +103,7 @@ pub fn chains(outgoing: &Outgoing) -> Vec<Filled> {
     let inside = inside.iter().filter(same_family);
     let inside =
         inside.map(|net| rule([say::within(Address::Destination, *net), say::verdict(Verdict::Accept)]));
-    // ip saddr 10.65.0.0/16 masquerade fully-random
-    let leaving = from.iter().map(|net| rule([say::within(Address::Source, *net), say::masquerade()]));
+    let leaving = from.iter().flat_map(|net| leaving(*net, *leaves_as));
     let own = floating.iter().map(own).chain(host_ports::answered_here(ports));
     let rules: Vec<Rule> = own.chain(inside).chain(leaving).collect();
     if !rules.is_empty() {
@@ -122,6 +123,17 @@ pub fn chains(outgoing: &Outgoing) -> Vec<Filled> {
         }
     }
     chains
+}
+
+/// The rules by which a pool's connections leave.
+fn leaving(net: IpNet, LeavesAs { address, ports }: LeavesAs) -> Vec<Rule> {
+    let address = address.filter(|_| net.addr().is_ipv4()).map(IpAddr::V4);
+    let from = || say::within(Address::Source, net);
+    // ip saddr 10.65.0.0/16 meta l4proto tcp masquerade to :32000-40000 fully-random
+    let of = |protocol| rule([from(), say::protocol(protocol), say::leave_as(address, ports)]);
+    let ranged = ports.iter().flat_map(|_| [TCP, UDP].map(of));
+    // ip saddr 10.65.0.0/16 masquerade fully-random
+    ranged.chain([rule([from(), say::leave_as(address, None)])]).collect()
 }
 
 impl Flat {

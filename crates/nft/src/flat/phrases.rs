@@ -13,6 +13,7 @@ pub const R0: Register = Register::word(0);
 const R1: Register = Register::word(1);
 /// Behind an address of either family.
 const R4: Register = Register::word(4);
+const R8: Register = Register::word(8);
 
 /// `ct state` bits (`NF_CT_STATE_BIT`).
 pub const INVALID: u32 = 1;
@@ -302,9 +303,23 @@ pub fn lead_to(to: SocketAddr) -> Vec<Expression> {
     vec![Expression::Immediate { to: R0, data }, port, lead]
 }
 
-/// `masquerade fully-random`
-pub fn masquerade() -> Vec<Expression> {
-    vec![Expression::Masquerade { ports: None }]
+/// `masquerade fully-random`, `masquerade to :PORT-PORT fully-random`, and with an address `snat ip to ADDRESS:PORT-PORT
+/// fully-random`
+pub fn leave_as(address: Option<IpAddr>, ports: Option<(u16, u16)>) -> Vec<Expression> {
+    let mut phrase = Vec::new();
+    let ports = ports.map(|(first, last)| {
+        let load = |to, port: u16| Expression::Immediate { to, data: port.to_be_bytes().to_vec() };
+        phrase.extend([load(R4, first), load(R8, last)]);
+        Ports { first: R4, last: R8 }
+    });
+    phrase.extend(match address.map(family_and_bytes) {
+        None => vec![Expression::Masquerade { ports }],
+        Some((family, data)) => vec![
+            Expression::Immediate { to: R0, data },
+            Expression::Nat { which: Nat::Source, family, address: R0, ports, random: true },
+        ],
+    });
+    phrase
 }
 
 /// `fib daddr type local`

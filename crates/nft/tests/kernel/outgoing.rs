@@ -3,7 +3,7 @@
 use crate::install::{mk_tables, open};
 use crate::support::{comparable, list_ruleset, run, run_with_input};
 use ipnet::IpNet;
-use tortie_dataplane::network::Outgoing;
+use tortie_dataplane::network::{LeavesAs, Outgoing};
 
 const CHAIN: &str = "chain outgoing";
 
@@ -128,4 +128,37 @@ fn while_vxlan_is_in_use_only_nodes_may_send_it() {
     let listing = list_ruleset(&namespace);
     assert!(!listing.contains("4789") && !listing.contains("nodes4"), "{listing}");
     assert!(flat.check().unwrap().is_none());
+}
+
+#[test]
+fn connections_leave_with_the_address_and_the_ports_that_are_set() {
+    let (first, mut flat) = open("out-as");
+    flat.install(mk_tables()).unwrap();
+    let pools = || mk_outgoing(&["10.65.0.0/16", "fd65::/64"], &["10.65.0.0/16", "fd65::/64"]);
+    let address = Some("192.0.2.7".parse().unwrap());
+    let ports = Some((32000, 40000));
+    for (leaves_as, lines) in [
+        (
+            LeavesAs { address, ports },
+            vec![
+                "ip saddr 10.65.0.0/16 meta l4proto tcp snat ip to 192.0.2.7:32000-40000 fully-random",
+                "ip saddr 10.65.0.0/16 meta l4proto udp snat ip to 192.0.2.7:32000-40000 fully-random",
+                "ip saddr 10.65.0.0/16 snat ip to 192.0.2.7 fully-random",
+                "ip6 saddr fd65::/64 meta l4proto tcp masquerade to :32000-40000 fully-random",
+                "ip6 saddr fd65::/64 masquerade fully-random",
+            ],
+        ),
+        (LeavesAs { address, ports: None }, vec!["ip saddr 10.65.0.0/16 snat ip to 192.0.2.7 fully-random"]),
+        (LeavesAs::default(), vec!["ip saddr 10.65.0.0/16 masquerade fully-random"]),
+    ] {
+        flat.set_outgoing(Outgoing { leaves_as, ..pools() }).unwrap();
+        let listing = list_ruleset(&first);
+        for line in lines {
+            assert!(listing.contains(line), "{line} is not in\n{listing}");
+        }
+        assert!(flat.check().unwrap().is_none());
+        let (second, _driver) = open("out-as-again");
+        run_with_input(&second, "nft", &["-f", "-"], &listing);
+        assert_eq!(comparable(&list_ruleset(&second)), comparable(&listing));
+    }
 }

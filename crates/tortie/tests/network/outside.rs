@@ -1,8 +1,10 @@
 //! Pods and what is in no pool: a host on the fabric that knows nothing of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 
+use ipnet::IpNet;
 use tortie_lab::Role;
+use tortie_netlink::Rtnetlink;
 
 use crate::cluster::{Cluster, connects, listen, seen_from};
 
@@ -66,5 +68,45 @@ fn pods_reach_strangers_with_their_nodes_address_and_each_other_with_their_own()
     let out = listen(outside, &host(stranger), 81);
     for (listener, own) in out.iter().zip(&web_at) {
         assert_eq!(seen_from(listener, cluster.inside(web)), *own, "and sees the pod when it does");
+    }
+}
+
+#[test]
+fn connections_leave_with_the_address_and_ports_that_are_set_and_nodes_may_see_the_pod() {
+    let mut cluster = Cluster::new(2, &pools(true));
+    cluster.variables.fill(vec![("IP6", "autodetect".to_owned())]);
+    let address: IpAddr = "192.168.77.200".parse().unwrap();
+    cluster.variables[0].extend([
+        ("FELIX_NATOUTGOINGADDRESS", address.to_string()),
+        ("FELIX_NATPORTRANGE", "32000:32009".to_owned()),
+        ("FELIX_NATOUTGOINGEXCLUSIONS", "IPPoolsAndHostIPs".to_owned()),
+    ]);
+    let stranger = cluster.lab.add_host("stranger", Role::Outside).unwrap();
+    (0..2).for_each(|node| cluster.start(node));
+    let (web, web_at) = cluster.pod(0, "web", true);
+    cluster.until("the other node knows the way back", || cluster.led(1).len() == 2);
+    // An address that leads back here.
+    let mut netlink = Rtnetlink::open_in(cluster.lab.hosts()[0].namespace()).unwrap();
+    let own = IpAddr::V4(cluster.lab.hosts()[0].ipv4());
+    let fabric = netlink.addresses().unwrap().into_iter().find(|found| found.net.addr() == own).unwrap();
+    netlink.add_address(fabric.index, IpNet::from(address)).unwrap();
+
+    let host = |place: usize| -> [IpAddr; 2] {
+        let host = &cluster.lab.hosts()[place];
+        [host.ipv4().into(), host.ipv6().into()]
+    };
+    let out = listen(cluster.lab.hosts()[stranger].namespace(), &host(stranger), 80);
+    for (listener, seen) in out.iter().zip([address, host(0)[1]]) {
+        let to = listener.local_addr().unwrap();
+        let stream = cluster.inside(web).run(|| TcpStream::connect(to)).unwrap().unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), seen);
+        assert!((32000..=32009).contains(&from.port()), "{from}");
+        drop(stream);
+    }
+    for listener in listen(cluster.lab.hosts()[1].namespace(), &host(1), 80) {
+        let family = listener.local_addr().unwrap().is_ipv4();
+        let pod = web_at.iter().find(|address| address.is_ipv4() == family).unwrap();
+        assert_eq!(seen_from(&listener, cluster.inside(web)), *pod, "a node sees the pod");
     }
 }
