@@ -15,9 +15,15 @@ use tortie_nft::flat::Settings;
 
 /// Runs `tortie uninstall` in the namespace.
 fn uninstall(host: &OwnedNamespace, root: &Path, more: &[&str]) -> Output {
+    uninstall_of(host, root, more, "")
+}
+
+/// The same where workload interfaces have other names.
+fn uninstall_of(host: &OwnedNamespace, root: &Path, more: &[&str], prefixes: &str) -> Output {
     let run = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tortie"));
         command.arg("uninstall").arg("--bin").arg(root).arg("--conf").arg(root).args(more);
+        command.env("FELIX_INTERFACEPREFIX", prefixes);
         command.env("TORTIE_SOCKET", root.join("agent.sock")).env_remove("CNI_CONF_NAME").output().unwrap()
     };
     host.run(run).unwrap()
@@ -56,6 +62,13 @@ fn ours_goes_and_others_stay_and_pods_and_agents_are_in_the_way() {
     assert!(!refused.status.success() && words.contains("pods are wired here (1)"), "{words}");
     assert!(table().is_some() && root.join("10-tortie.conflist").exists());
     links.delete_link(LinkRef::Name("cali1")).unwrap();
+    links.create_bridge("tap1").unwrap();
+    for (prefixes, found) in [("cali,tap", "pods are wired here (1)"), ("ta p", "FELIX_INTERFACEPREFIX")] {
+        let refused = uninstall_of(&host, root, &[], prefixes);
+        let words = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && words.contains(found), "{words}");
+    }
+    links.delete_link(LinkRef::Name("tap1")).unwrap();
 
     for _ in 0..2 {
         let done = uninstall(&host, root, &[]);

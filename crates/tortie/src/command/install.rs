@@ -18,21 +18,28 @@ pub const NAMES: [&str; 3] = ["calico", "calico-ipam", "loopback"];
 /// What a node without a configuration of its own gets.
 const NETWORK: &str = include_str!("../../../../packaging/10-tortie.conflist");
 
+/// Where on a node the plugin and its configuration are.
+#[derive(Debug, Args)]
+pub struct Places {
+    /// The directory of CNI plugins.
+    #[arg(long, default_value = "/opt/cni/bin")]
+    pub bin: PathBuf,
+    /// The directory of network configurations.
+    #[arg(long, default_value = "/etc/cni/net.d")]
+    pub conf: PathBuf,
+    /// The configuration's file name; `CNI_CONF_NAME` says so too.
+    #[arg(long, env = "CNI_CONF_NAME", default_value = "10-tortie.conflist")]
+    pub name: String,
+}
+
 /// The arguments of `tortie install`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tortie install                                                       on this machine
   tortie install --bin /host/opt/cni/bin --conf /host/etc/cni/net.d    from a container")]
 pub struct Arguments {
-    /// The directory of CNI plugins.
-    #[arg(long, default_value = "/opt/cni/bin")]
-    bin: PathBuf,
-    /// The directory of network configurations.
-    #[arg(long, default_value = "/etc/cni/net.d")]
-    conf: PathBuf,
-    /// The configuration's file name; `CNI_CONF_NAME` says so too.
-    #[arg(long, env = "CNI_CONF_NAME", default_value = "10-tortie.conflist")]
-    name: String,
+    #[command(flatten)]
+    places: Places,
     /// The configuration, instead of a plain one; `__KUBERNETES_NODE_NAME__`, `__CNI_MTU__` and others of Calico's are filled in.
     #[arg(long, env = "CNI_NETWORK_CONFIG", hide_env_values = true)]
     network: Option<String>,
@@ -46,7 +53,7 @@ pub struct Arguments {
 /// # Errors
 /// If a file can't be written, or the configuration is none.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { bin, conf, name, network, secrets } = arguments;
+    let Arguments { places: Places { bin, conf, name }, network, secrets } = arguments;
     if name.contains('/') || !(name.ends_with(".conflist") || name.ends_with(".conf")) {
         bail!("--name: found {name:?}, expected a file name that ends in .conflist");
     }

@@ -5,18 +5,21 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use tortie_agent::{ROUTE_PROTOCOL, tunnel_devices};
+use tortie_agent::config::{Environment, Stored};
+use tortie_agent::{Error, ROUTE_PROTOCOL, tunnel_devices};
 use tortie_netlink::Rtnetlink;
 use tortie_netlink::rtnetlink::{LinkRef, RouteFilter};
 use tortie_nft::flat::Settings;
 use tortie_nft::{Batch, Client};
 
-use super::install::NAMES;
+use super::install::{NAMES, Places};
+
+const PREFIXES: &str = "FELIX_INTERFACEPREFIX";
 
 /// The arguments of `tortie uninstall`.
 #[derive(Debug, Args)]
@@ -24,15 +27,8 @@ use super::install::NAMES;
   tortie uninstall                 on this machine, once its agent is stopped and its pods are gone
   tortie uninstall --with-pods     pods that are there keep their interfaces and are judged by nobody")]
 pub struct Arguments {
-    /// The directory of CNI plugins.
-    #[arg(long, default_value = "/opt/cni/bin")]
-    bin: PathBuf,
-    /// The directory of network configurations.
-    #[arg(long, default_value = "/etc/cni/net.d")]
-    conf: PathBuf,
-    /// The configuration's file name; `CNI_CONF_NAME` says so too.
-    #[arg(long, env = "CNI_CONF_NAME", default_value = "10-tortie.conflist")]
-    name: String,
+    #[command(flatten)]
+    places: Places,
     /// Go on although pods are there; afterwards no policy holds for them.
     #[arg(long)]
     with_pods: bool,
@@ -43,13 +39,13 @@ pub struct Arguments {
 /// # Errors
 /// If an agent runs here, if pods are there, or if something of ours can't be removed.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { bin, conf, name, with_pods } = arguments;
+    let Arguments { places: Places { bin, conf, name }, with_pods } = arguments;
     let socket = crate::settings::agent_socket();
     if UnixStream::connect(&socket).is_ok() {
         bail!("an agent runs here ({}): it would put back what goes; stop it first", socket.display());
     }
     let mut links = Rtnetlink::open().context("cannot speak with the kernel about links and routes")?;
-    let prefixes = Settings::default().interface_prefixes;
+    let prefixes = prefixes()?;
     let pods =
         links.links()?.iter().filter(|link| prefixes.iter().any(|of| link.name.starts_with(&**of))).count();
     if pods > 0 && !with_pods {
@@ -91,6 +87,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     println!("removed {}", gone.join(", "));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What workload interfaces' names begin with here. The store isn't asked: it may be gone.
+fn prefixes() -> anyhow::Result<Vec<String>> {
+    let resolved = Environment::new(std::env::vars(), "").resolve(&Stored::new(""));
+    let mut refused = resolved.refused.into_iter().map(|refused| refused.error);
+    match refused.find(|error| matches!(error, Error::Setting { name, .. } if name == PREFIXES)) {
+        Some(error) => Err(error.into()),
+        None => Ok(resolved.settings.interface_prefixes),
+    }
 }
 
 /// Removes a file; whether it was there.
