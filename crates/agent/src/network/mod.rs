@@ -452,3 +452,25 @@ impl Keeper {
         self.last = said;
     }
 }
+
+#[cfg(test)]
+mod fixtures {
+    use tortie_netlink::rtnetlink::Link;
+
+    /// An interface of the host.
+    pub fn mk_link(index: u32, name: &str, mtu: u32, up: bool) -> Link {
+        Link {
+            index,
+            name: name.to_owned(),
+            mac: None,
+            mtu,
+            up,
+            running: true,
+            operational: true,
+            alias: None,
+            kind: None,
+            peer_index: None,
+            master: None,
+        }
+    }
+}

@@ -60,22 +60,12 @@ impl PodMtu {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use super::super::fixtures::mk_link;
     use super::*;
 
     fn mk_links(links: &[(&str, u32)]) -> Vec<Link> {
-        let link = |(index, (name, mtu)): (u32, &(&str, u32))| Link {
-            index,
-            name: (*name).to_owned(),
-            mac: None,
-            mtu: *mtu,
-            up: !name.ends_with("down"),
-            running: true,
-            operational: true,
-            alias: None,
-            kind: None,
-            peer_index: None,
-            master: None,
-        };
+        let link =
+            |(index, (name, mtu)): (u32, &(&str, u32))| mk_link(index, name, *mtu, !name.ends_with("down"));
         (1..).zip(links).map(link).collect()
     }
 

@@ -134,6 +134,7 @@ fn same(wanted: &Route, found: &Route) -> bool {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use super::super::fixtures::mk_link;
     use super::*;
     use tortie_netlink::rtnetlink::route::PROTOCOL_BOOT;
 
@@ -142,19 +143,7 @@ mod tests {
     fn mk_seen(routes: Vec<Route>) -> Seen {
         let address =
             |net: &str| Address { index: ETH0, net: net.parse().unwrap(), scope: 0, tentative: false };
-        let eth0 = Link {
-            index: ETH0,
-            name: "eth0".to_owned(),
-            mac: None,
-            mtu: 1500,
-            up: true,
-            running: true,
-            operational: true,
-            alias: None,
-            kind: None,
-            peer_index: None,
-            master: None,
-        };
+        let eth0 = mk_link(ETH0, "eth0", 1500, true);
         let addresses = vec![address("192.168.77.11/24"), address("fd77::11/64")];
         Seen { links: vec![eth0], addresses, routes }
     }
