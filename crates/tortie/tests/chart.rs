@@ -1,4 +1,4 @@
-//! The manifests in `deploy/` are the Helm chart with its default values, and with those for etcd, to the byte. The chart's
+//! The manifests in `deploy/` are the Helm chart with its default values, with those for etcd and for both families, to the byte. The chart's
 //! template uses nothing but Go's template language and `toJson`, so no Helm is needed to render it.
 //!
 //! After a change of the chart `TORTIE_RENDER=1 cargo test -p tortie --test chart` writes the manifests.
@@ -124,6 +124,26 @@ fn the_manifest_for_etcd_is_the_chart_with_values_for_etcd() {
 }
 
 #[test]
+fn the_manifest_for_both_families_is_the_chart_with_a_pool_of_ipv6() {
+    let text = rendered(yaml(&read("helm/dual.yaml")).remove(0));
+    is_manifest("tortie-dual.yaml", &text);
+    assert_eq!(families(&text), json!({"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"}));
+    let one = rendered(json!({"ipv4pool": {"cidr": ""}, "ipv6pool": {"cidr": "fd00:10::/48"}}));
+    assert_eq!(families(&one), json!({"type": "calico-ipam", "assign_ipv4": "false", "assign_ipv6": "true"}));
+    for (text, is_found) in [(text, true), (one, true), (rendered(json!({})), false)] {
+        assert_eq!(text.contains("{name: IP6, value: autodetect}"), is_found);
+    }
+}
+
+/// What the plugin is told of addresses.
+fn families(manifest: &str) -> Value {
+    let documents = yaml(manifest);
+    let network = named(&documents, "ConfigMap", "tortie")["data"]["network"].as_str().unwrap();
+    let network: Value = serde_json::from_str(&network.replace("__CNI_MTU__", "0")).unwrap();
+    network["plugins"][0]["ipam"].clone()
+}
+
+#[test]
 fn values_change_what_they_name_and_every_rendering_is_yaml() {
     let over = json!({
         "image": "registry.example/tortie:1", "mtu": 1400, "ipv4pool": {"cidr": ""},
@@ -156,6 +176,7 @@ fn values_change_what_they_name_and_every_rendering_is_yaml() {
     assert_eq!(variable(controllers, "ETCD_ENDPOINTS"), Some(json!("http://a:2379,http://b:2379")));
     let network = named(&documents, "ConfigMap", "tortie")["data"]["network"].as_str().unwrap();
     let network: Value = serde_json::from_str(&network.replace("__CNI_MTU__", "0")).unwrap();
+    assert_eq!(network["plugins"][0]["ipam"], json!({"type": "calico-ipam"}));
     assert_eq!(network["plugins"][0]["datastore_type"], "etcdv3");
     assert_eq!(network["plugins"][0]["policy"]["type"], "k8s");
 }
