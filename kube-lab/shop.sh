@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
-# The demo's shop in the lab's cluster: namespaces and pods by kubectl, Calico's policies by `tortie apply` on the cluster's API; then who reaches
+# The demo's shop in the lab's cluster: namespaces and pods by kubectl, Calico's policies by `tortie apply`; then who reaches
 # the database and the window. TORTIE names the binary.
 set -euo pipefail
 cd "$(dirname "$0")"
 export LAB_FABRIC=1
 . ./lib.sh
-tortie=${TORTIE:-${CARGO_TARGET_DIR:-../target}/release/tortie}
 shop=../examples/shop
 kubectl apply -f $shop/02-namespaces.yaml >/dev/null
 for namespace in shop batch guests; do wait_for 20 "service account" kubectl -n $namespace get serviceaccount default; done
 kubectl apply -f shop.yaml >/dev/null
 for file in $shop/03-* $shop/[1-9]*; do
-    in_net "$KUBE_NETNS" env DATASTORE_TYPE=kubernetes KUBECONFIG="$PKI/admin.kubeconfig" "$tortie" apply -f "$file" >/dev/null
+    calicoctl apply -f "$file" >/dev/null
 done
 for namespace in shop batch guests; do kubectl -n $namespace wait --for condition=Ready --timeout 60s pod --all >/dev/null; done
 kubectl get pods -A -o wide | grep -E '^(NAMESPACE|shop|batch|guests) ' | awk '{print "  " $1 "/" $2, $7, $8}' | column -t

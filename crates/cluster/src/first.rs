@@ -133,7 +133,7 @@ fn batch(
     numbers: std::ops::Range<u16>,
     arrivals: &mut Arrivals,
 ) -> Result<()> {
-    let addresses: Vec<String> = receivers.pods.iter().map(|pod| format!("'{}'", pod.address)).collect();
+    let addresses: Vec<String> = receivers.pods.iter().map(|pod| format!("'{}'", pod.addresses[0])).collect();
     let objects: Vec<String> = numbers
         .clone()
         .map(|number| {

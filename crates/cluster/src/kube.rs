@@ -27,13 +27,16 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Kube {
     programs: PathBuf,
     lab: PathBuf,
+    /// What is different from the plain one, as `CLUSTER` said of it.
+    variant: Vec<String>,
 }
 
 /// A pod that runs.
 pub struct Pod {
     pub name: String,
     pub uid: String,
-    pub address: IpAddr,
+    /// One of each family that the cluster has, IPv4 first.
+    pub addresses: Vec<IpAddr>,
     pub namespace: Namespace,
 }
 
@@ -47,7 +50,15 @@ impl Kube {
         };
         let lab = set("LAB").unwrap_or_else(|| std::env::temp_dir().join("tortie-kube-lab"));
         ensure!(Path::new(CONTROL).exists(), "no cluster is up: kube-lab/start-cluster.sh starts one");
-        Ok(Kube { programs, lab })
+        let path = lab.join("cluster");
+        let variant = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let variant = variant.trim().split_terminator(',').map(str::to_owned).collect();
+        Ok(Kube { programs, lab, variant })
+    }
+
+    /// Whether the cluster was started with that in `CLUSTER`.
+    pub fn is(&self, what: &str) -> bool {
+        self.variant.iter().any(|one| one == what)
     }
 
     /// Runs kubectl as the cluster's administrator.
@@ -112,10 +123,15 @@ impl Kube {
     pub fn running(&self, namespace: &str, name: &str) -> Result<Option<Pod>> {
         let pod = self.get(&["-n", namespace, "pod", name])?;
         let is_ready = pod["status"]["containerStatuses"][0]["ready"] == Value::Bool(true);
-        let (Some(uid), Some(address)) = (pod["metadata"]["uid"].as_str(), pod["status"]["podIP"].as_str())
-        else {
+        let given = pod["status"]["podIPs"].as_array().into_iter().flatten();
+        let mut addresses: Vec<IpAddr> = given.filter_map(|of| of["ip"].as_str()?.parse().ok()).collect();
+        addresses.sort_unstable();
+        let (Some(uid), false) = (pod["metadata"]["uid"].as_str(), addresses.is_empty()) else {
             return Ok(None);
         };
+        let families: Vec<bool> = addresses.iter().map(IpAddr::is_ipv6).collect();
+        let wanted = if self.is("dual") { vec![false, true] } else { vec![false] };
+        ensure!(families == wanted, "pod {namespace}/{name} has the addresses {addresses:?}");
         let Some(process) = processes_of(uid)?.into_iter().next().filter(|_| is_ready) else {
             return Ok(None);
         };
@@ -124,7 +140,7 @@ impl Kube {
             return Ok(None);
         };
         let (name, uid) = (name.to_owned(), uid.to_owned());
-        Ok(Some(Pod { name, uid, address: address.parse()?, namespace: netns }))
+        Ok(Some(Pod { name, uid, addresses, namespace: netns }))
     }
 
     /// Nodes' names.
@@ -165,10 +181,22 @@ impl Kube {
         self.lab.join("run").join(format!("{name}.pid"))
     }
 
-    /// Addresses that are given to pods: their handles in the API.
+    /// Tortie's command on the cluster's datastore, as its administrator; the binary that was built beside this one.
+    pub fn calicoctl(&self, arguments: &[&str]) -> Result<String> {
+        let binary = std::env::current_exe()?.with_file_name("tortie");
+        let binary = binary.to_str().context("the binary's path is no text")?;
+        self.script("calicoctl.sh", arguments, &[("TORTIE", binary)])
+    }
+
+    /// Addresses that are given to pods: their handles in the datastore.
     pub fn handles(&self) -> Result<Vec<String>> {
-        let names = self.kubectl(&["get", "ipamhandles.crd.projectcalico.org", "-o", "name"])?;
-        Ok(names.lines().filter(|name| name.contains("/k8s-pod-network.")).map(str::to_owned).collect())
+        let (names, mark) = if self.is("etcd") {
+            (self.calicoctl(&["datastore", "export"])?, "\"/calico/ipam/v2/handle/k8s-pod-network.")
+        } else {
+            let names = self.kubectl(&["get", "ipamhandles.crd.projectcalico.org", "-o", "name"])?;
+            (names, "/k8s-pod-network.")
+        };
+        Ok(names.lines().filter(|name| name.contains(mark)).map(str::to_owned).collect())
     }
 }
 

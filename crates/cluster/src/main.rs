@@ -5,6 +5,7 @@
 //! kubectl, kubelet and containerd. Needs root and a cluster that is up (`make cluster`).
 
 mod bench;
+mod calico;
 mod first;
 mod kube;
 mod outages;
@@ -13,6 +14,7 @@ mod policy;
 mod restarts;
 mod stage;
 mod streams;
+mod ways;
 
 use std::time::Instant;
 
@@ -32,7 +34,7 @@ struct Arguments {
 enum Command {
     /// Try what must hold.
     Test {
-        /// Cases: pods, policy, agent, upgrade, node, api, cut, first; all if none is named.
+        /// Cases: pods, tunnel, services, policy, calico, agent, upgrade, node, api, cut, first; all if none is named.
         cases: Vec<String>,
         /// How many pods `first` starts.
         #[arg(long, default_value_t = 1000)]
@@ -42,7 +44,8 @@ enum Command {
     Bench,
 }
 
-const CASES: [&str; 8] = ["pods", "policy", "agent", "upgrade", "node", "api", "cut", "first"];
+const CASES: [&str; 11] =
+    ["pods", "tunnel", "services", "policy", "calico", "agent", "upgrade", "node", "api", "cut", "first"];
 
 fn main() -> Result<()> {
     let kube = Kube::open()?;
@@ -65,6 +68,9 @@ fn run(kube: &Kube, case: &str, pods: u16) -> Result<()> {
     match case {
         "pods" => pods::come_and_go(kube),
         "policy" => policy::holds(kube, 15).map(|figures| figures.print("policy")),
+        "tunnel" => ways::tunnel(kube),
+        "services" => ways::services(kube),
+        "calico" => calico::holds(kube),
         "agent" => restarts::agent(kube),
         "upgrade" => restarts::upgrade(kube),
         "node" => restarts::node(kube),

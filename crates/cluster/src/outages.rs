@@ -1,4 +1,4 @@
-//! The API server is away for a minute: traffic and enforcement don't notice, pods wait, and all is as it should be a second after.
+//! The API server, or the etcd of Calico's objects, is away for a minute: traffic and enforcement don't notice, pods wait, and all is as it should be a second after.
 
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt as _;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::kube::{Kube, PATIENCE, processes_of, until, words};
 use crate::policy::LIMIT;
-use crate::stage::{NAMESPACE, Stage, door, ensure_unfelt};
+use crate::stage::{NAMESPACE, Stage, door, ensure_as_expected, go_on};
 use crate::streams::{ASKED, Stream};
 
 /// Every other millisecond a flow.
@@ -20,24 +20,25 @@ const EVERY: Duration = Duration::from_millis(2);
 /// A minute of flows.
 const MINUTE: u32 = 30_000;
 
-/// The API server is killed, and started again with its own words after a minute. A pod whose sandbox died meanwhile waits for it.
+/// The datastore's server is killed, and started again with its own words after a minute. A pod whose sandbox died meanwhile waits for it.
 pub fn api(kube: &Kube) -> Result<()> {
     let stage = Stage::build(kube)?;
     let late = kube.sleepers(NAMESPACE, &[("late", &stage.nodes[1])])?.remove(0);
-    let server = Stopped::kill(kube, "kube-apiserver")?;
+    let server = Stopped::kill(kube, if kube.is("etcd") { "calico-etcd" } else { "kube-apiserver" })?;
     let streams = stage.streams(EVERY)?;
     let dead = processes_of(&late.uid)?;
     ensure!(!dead.is_empty(), "the late pod has no processes");
     for process in &dead {
         kill(Pid::from_raw(*process), Signal::SIGKILL)?;
     }
-    streams[0].go_on(MINUTE)?;
+    go_on(&streams, MINUTE)?;
     let ran = processes_of(&late.uid)?.len();
-    println!("  {} flows without an API server, none lost, none leaked", ensure_unfelt(streams)?);
+    println!("  {} flows without {}, none lost, none leaked", ensure_as_expected(streams)?, server.name);
     ensure!(ran < dead.len(), "the late pod runs, although nobody could say what it may do");
     server.start_again(kube)?;
-    until("the API server is ready", PATIENCE, || {
-        Ok(kube.kubectl(&["get", "--raw", "/readyz"]).is_ok().then_some(()))
+    until("the datastore is ready", PATIENCE, || {
+        let is_ready = kube.kubectl(&["get", "--raw", "/readyz"]).is_ok() && kube.handles().is_ok();
+        Ok(is_ready.then_some(()))
     })?;
     let ready = Instant::now();
     let after = enforced(kube, &stage, || kube.apply(&door(false)).map(drop))?;
@@ -56,10 +57,13 @@ pub fn api(kube: &Kube) -> Result<()> {
 pub fn cut(kube: &Kube) -> Result<()> {
     let stage = Stage::build(kube)?;
     let streams = stage.streams(EVERY)?;
-    streams[0].go_on(100)?;
+    go_on(&streams, 100)?;
     let cut = Cut::make(kube)?;
-    streams[0].go_on(MINUTE)?;
-    println!("  {} flows without a way to the API server, none lost, none leaked", ensure_unfelt(streams)?);
+    go_on(&streams, MINUTE)?;
+    println!(
+        "  {} flows without a way to the API server, none lost, none leaked",
+        ensure_as_expected(streams)?
+    );
     // By the control plane's loopback.
     kube.apply(&door(false))?;
     let after = enforced(kube, &stage, || {
@@ -73,9 +77,11 @@ pub fn cut(kube: &Kube) -> Result<()> {
 
 /// From the end of what is done until the door is shut on both nodes.
 fn enforced(kube: &Kube, stage: &Stage, act: impl FnOnce() -> Result<()>) -> Result<Duration> {
-    let start = |to| Stream::start(&stage.client, to, ASKED, Duration::from_millis(1));
-    let streams = [start(&stage.near)?, start(&stage.far)?];
-    streams[0].go_on(100)?;
+    let mut streams = Vec::new();
+    for to in [&stage.near, &stage.far] {
+        streams.extend(Stream::start_each(&stage.client, to, ASKED, Duration::from_millis(1))?);
+    }
+    streams.iter().try_for_each(|stream| stream.go_on(100))?;
     act()?;
     let acted = Instant::now();
     streams[0].go_on(2 * u32::try_from(LIMIT.as_millis())?)?;
@@ -105,7 +111,9 @@ impl Stopped {
         let text = std::fs::read_to_string(format!("/proc/{process}/cmdline")).context(name)?;
         let words: Vec<String> = text.split_terminator('\0').map(str::to_owned).collect();
         ensure!(
-            words.first().is_some_and(|program| program.ends_with(name)),
+            words
+                .first()
+                .is_some_and(|program| name.rsplit('-').next().is_some_and(|end| program.ends_with(end))),
             "{process} isn't {name}: {words:?}"
         );
         kill(process, Signal::SIGKILL)?;

@@ -30,14 +30,18 @@ pub fn come_and_go(kube: &Kube) -> Result<()> {
         nodes.len(),
         began.elapsed().as_secs_f64()
     );
-    let addresses: BTreeSet<_> = pods.iter().map(|pod| pod.address).collect();
-    ensure!(addresses.len() == pods.len(), "an address was given twice: {addresses:?}");
+    let addresses: BTreeSet<_> = pods.iter().flat_map(|pod| &pod.addresses).collect();
+    ensure!(
+        addresses.len() == pods.iter().map(|pod| pod.addresses.len()).sum::<usize>(),
+        "an address was given twice: {addresses:?}"
+    );
     ensure!(kube.handles()?.len() == before + pods.len(), "not an address for each pod");
     // Each to the next, so also from node to node and on one.
     for (from, to) in pods.iter().zip(pods.iter().cycle().skip(1)) {
-        let stream = Stream::start(from, to, ASKED, Duration::from_micros(500))?;
-        stream.go_on(150)?;
-        stream.stop()?.ensure(true, &format!("{} to {}", from.name, to.name))?;
+        for stream in Stream::start_each(from, to, ASKED, Duration::from_micros(500))? {
+            stream.go_on(150)?;
+            stream.stop()?.ensure(true, &format!("{} to {}", from.name, to.name))?;
+        }
     }
     let mut freed = Vec::new();
     for pod in pods {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::kube::{Kube, PATIENCE, Pod, until};
-use crate::stage::{NAMESPACE, Stage, ensure_unfelt};
-use crate::streams::{ASKED, CLOSED, Stream};
+use crate::stage::{NAMESPACE, Stage, ensure_as_expected, go_on};
+use crate::streams::{ASKED, CLOSED, Stream, reached};
 
 /// A flow on each path: long enough for the slowest case within a stream's length.
 const EVERY: Duration = Duration::from_millis(2);
@@ -18,7 +18,7 @@ const TAGS: [&str; 2] = ["docker.io/tortie/node:dev", "docker.io/tortie/node:nex
 pub fn agent(kube: &Kube) -> Result<()> {
     let stage = Stage::build(kube)?;
     let streams = stage.streams(EVERY)?;
-    streams[0].go_on(200)?;
+    go_on(&streams, 200)?;
     for node in &stage.nodes {
         let on_node = format!("spec.nodeName={node}");
         let mine =
@@ -28,8 +28,8 @@ pub fn agent(kube: &Kube) -> Result<()> {
         kube.kubectl(&["-n", "kube-system", "rollout", "status", "daemonset/tortie-node", "--timeout=120s"])?;
         println!("  agent of {node} ready again after {:.1} s", began.elapsed().as_secs_f64());
     }
-    streams[0].go_on(200)?;
-    println!("  {} flows, none lost, none leaked", ensure_unfelt(streams)?);
+    go_on(&streams, 200)?;
+    println!("  {} flows, none lost, none leaked", ensure_as_expected(streams)?);
     stage.strike(kube)
 }
 
@@ -40,7 +40,7 @@ pub fn upgrade(kube: &Kube) -> Result<()> {
         kube.in_node(node, &["ctr", "-n", "k8s.io", "images", "tag", "--force", TAGS[0], TAGS[1]])?;
     }
     let streams = stage.streams(EVERY)?;
-    streams[0].go_on(200)?;
+    go_on(&streams, 200)?;
     for tag in [TAGS[1], TAGS[0]] {
         let began = Instant::now();
         let (agent, install) = (format!("agent={tag}"), format!("install={tag}"));
@@ -48,8 +48,8 @@ pub fn upgrade(kube: &Kube) -> Result<()> {
         kube.kubectl(&["-n", "kube-system", "rollout", "status", "daemonset/tortie-node", "--timeout=120s"])?;
         println!("  {tag} runs on all nodes after {:.1} s", began.elapsed().as_secs_f64());
     }
-    streams[0].go_on(200)?;
-    println!("  {} flows, none lost, none leaked", ensure_unfelt(streams)?);
+    go_on(&streams, 200)?;
+    println!("  {} flows, none lost, none leaked", ensure_as_expected(streams)?);
     stage.strike(kube)
 }
 
@@ -63,28 +63,24 @@ pub fn node(kube: &Kube) -> Result<()> {
     allowed.go_on(200)?;
     let began = Instant::now();
     kube.script("stop-node.sh", &[there], &[("KEEP", "1")])?;
-    // As it was started: on which subnet its address says.
-    let address = kube.kubectl(&["get", "node", there, "-o", "jsonpath={.status.addresses[0].address}"])?;
-    let subnets = if address.starts_with("172.30.1.") { "2" } else { "1" };
-    kube.script("start-node.sh", &[there], &[("SUBNETS", subnets)])?;
+    kube.script("start-node.sh", &[there], &[])?;
     let far = until("the far pod runs again", PATIENCE, || restarted(kube, "far"))?;
     println!("  node {there} and its pod run again after {:.1} s", began.elapsed().as_secs_f64());
     allowed.stop()?.ensure(true, "allowed, on the other node")?;
     denied.stop()?.ensure(false, "denied, on the other node")?;
     kube.kubectl(&["-n", "kube-system", "rollout", "status", "daemonset/tortie-node", "--timeout=120s"])?;
     kube.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node", there])?;
-    let arrived = reached(&stage.client, &far)?;
+    let arrived = reached(&stage.client, &far, far.addresses[0], ASKED)?;
     println!(
         "  {} -> {}: reached {:.1} s after the power failure",
         stage.client.name,
         far.name,
         (arrived - began).as_secs_f64()
     );
-    let start = |port| Stream::start(&stage.client, &far, port, EVERY);
-    let (allowed, denied) = (start(ASKED)?, start(CLOSED)?);
-    allowed.go_on(300)?;
-    allowed.stop()?.ensure(true, "allowed, to the node that is there again")?;
-    denied.stop()?.ensure(false, "denied, to the node that is there again")?;
+    let stage = Stage { far, ..stage };
+    let streams = stage.streams(EVERY)?;
+    go_on(&streams, 300)?;
+    ensure_as_expected(streams).context("after the power failure")?;
     until("as many addresses as before", PATIENCE, || Ok((kube.handles()?.len() == held).then_some(())))?;
     stage.strike(kube)
 }
@@ -97,17 +93,4 @@ fn restarted(kube: &Kube, name: &str) -> Result<Option<Pod>> {
     let mut ready = node_ready.filter(|condition| condition["type"] == "Ready");
     let is_ready = ready.all(|condition| condition["status"].as_str() == Some("True"));
     if is_new && is_ready { kube.running(NAMESPACE, name) } else { Ok(None) }
-}
-
-/// When the first allowed flow arrived.
-fn reached(from: &Pod, to: &Pod) -> Result<Instant> {
-    until("the pod is reached", PATIENCE, || {
-        let mut capture = tortie_lab::raw::Capture::at_interfaces(&to.namespace)?;
-        let sender = tortie_lab::raw::Sender::open(&from.namespace)?;
-        let transport = tortie_lab::packet::Transport::Udp { source: 4000, destination: ASKED };
-        let (source, destination) = (from.address, to.address);
-        ensure!(source.is_ipv4() == destination.is_ipv4(), "addresses of two families");
-        sender.send_one(&tortie_lab::packet::Packet { source, destination, transport, cookie: 1 })?;
-        Ok(capture.until(1, Duration::from_millis(200)).ok().map(|_| Instant::now()))
-    })
 }

@@ -32,15 +32,20 @@ impl Stage {
         Ok(Stage { client, near, far, nodes })
     }
 
-    /// Streams to both others: to the port that is asked for, and to the one that is closed.
-    pub fn streams(&self, every: Duration) -> Result<[Stream; 4]> {
-        let start = |to, port| Stream::start(&self.client, to, port, every);
-        Ok([
-            start(&self.near, ASKED)?,
-            start(&self.near, CLOSED)?,
-            start(&self.far, ASKED)?,
-            start(&self.far, CLOSED)?,
-        ])
+    /// Streams to both others by each family: to the port that is asked for, and to the one that is closed.
+    pub fn streams(&self, every: Duration) -> Result<Vec<Expected>> {
+        let mut streams = Vec::new();
+        for (to, whose) in [(&self.near, "on the same node"), (&self.far, "to the other node")] {
+            for (port, all) in [(ASKED, true), (CLOSED, false)] {
+                for (stream, address) in
+                    Stream::start_each(&self.client, to, port, every)?.into_iter().zip(&to.addresses)
+                {
+                    let word = if all { "allowed" } else { "denied" };
+                    streams.push(Expected { stream, all, whose: format!("{word}, {whose}, to {address}") });
+                }
+            }
+        }
+        Ok(streams)
     }
 
     /// Takes it away.
@@ -49,17 +54,24 @@ impl Stage {
     }
 }
 
+/// A stream of which all should arrive, or nothing.
+pub struct Expected {
+    pub stream: Stream,
+    pub all: bool,
+    pub whose: String,
+}
+
+/// Returns when the first has sent so many more; all go at one pace.
+pub fn go_on(streams: &[Expected], flows: u32) -> Result<()> {
+    streams.first().map_or(Ok(()), |of| of.stream.go_on(flows))
+}
+
 /// Ends streams; says of each that all or nothing arrived.
-pub fn ensure_unfelt(streams: [Stream; 4]) -> Result<usize> {
+pub fn ensure_as_expected(streams: Vec<Expected>) -> Result<usize> {
     let mut flows = 0;
-    for (stream, (whose, all)) in streams.into_iter().zip([
-        ("allowed, on the same node", true),
-        ("denied, on the same node", false),
-        ("allowed, to the other node", true),
-        ("denied, to the other node", false),
-    ]) {
+    for Expected { stream, all, whose } in streams {
         let seen: Seen = stream.stop()?;
-        seen.ensure(all, whose)?;
+        seen.ensure(all, &whose)?;
         flows += seen.count().1;
     }
     Ok(flows)
