@@ -94,8 +94,8 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// The policy table, or the agent's word that the policy is in the kernel.
-    #[error("policy is not in force: {0}")]
+    /// The policy table could not be closed, or the agent says why the pod must not talk.
+    #[error("the pod is not let in: {0}")]
     Gate(String),
     /// Several steps of a teardown failed; all were tried.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
