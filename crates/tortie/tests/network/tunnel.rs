@@ -1,6 +1,7 @@
 //! Pools in VXLAN: always, and to nodes of other subnets.
 
 use std::net::{IpAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use tortie_lab::Role;
@@ -141,6 +142,63 @@ fn in_vxlan_too_a_killed_agent_loses_no_packet_and_comes_back_to_what_has_change
     cluster.until("it is back", || over(&cluster, 0, DEVICE).len() == 1);
     let _listeners = listen(cluster.inside(db), &db_at, 80);
     assert!(connects(cluster.inside(web), db_at[0], 80));
+}
+
+/// Makes a node's tunnel anew as Calico's agent does, in the words of `ip` and `bridge`; it leads to what ours led to.
+fn make_as_calico(cluster: &Cluster, node: usize, other: usize) {
+    let on_node = |words: &str| {
+        let mut words = words.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        let output = cluster.lab.hosts()[node].output(command.args(words)).unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let text = |node: usize, field: &str| {
+        cluster.get(&["node", &format!("node{node}")])["spec"][field].as_str().unwrap().to_owned()
+    };
+    let [own, gateway] = [node, other].map(|node| text(node, "ipv4VXLANTunnelAddr"));
+    let [mac, far] =
+        [node, other].map(|node| netlink(cluster, node).vxlan(DEVICE).unwrap().unwrap().0.mac.unwrap());
+    let [here, there] = [node, other].map(|node| cluster.lab.hosts()[node].ipv4());
+    let blocks: Vec<_> = over(cluster, node, DEVICE).into_iter().map(|route| route.destination).collect();
+    assert_eq!(blocks.len(), 1);
+    on_node(&format!("ip link delete {DEVICE}"));
+    on_node(&format!(
+        "ip link add {DEVICE} address {mac} mtu 1450 type vxlan id 4096 dev eth0 local {here} dstport 4789 nolearning"
+    ));
+    on_node(&format!("ip addr add {own}/32 dev {DEVICE}"));
+    on_node(&format!("ip link set {DEVICE} up"));
+    on_node(&format!("ip neigh add {gateway} lladdr {far} dev {DEVICE} nud permanent"));
+    on_node(&format!("bridge fdb add {far} dev {DEVICE} dst {there} self permanent"));
+    on_node(&format!("ip route add {} via {gateway} dev {DEVICE} proto 80 onlink", blocks[0]));
+}
+
+#[test]
+fn a_tunnel_that_calico_has_left_is_taken_over_without_a_lost_datagram() {
+    let mut cluster = Cluster::started(2, &pools("Always"));
+    let (web, web_at) = cluster.pod(0, "web", false);
+    let (db, db_at) = cluster.pod(1, "db", false);
+    for node in [0, 1] {
+        cluster.until("each leads to the other", || over(&cluster, node, DEVICE).len() == 1);
+    }
+    [0, 1].into_iter().for_each(|node| cluster.kill(node));
+    make_as_calico(&cluster, 0, 1);
+    make_as_calico(&cluster, 1, 0);
+    let device = |cluster: &Cluster, node: usize| netlink(cluster, node).index_of(DEVICE).unwrap();
+    let before = [device(&cluster, 0), device(&cluster, 1)];
+    let routes: Vec<_> = (0..2).map(|node| over(&cluster, node, DEVICE)).collect();
+
+    let stream = Stream::start(cluster.inside(web), cluster.inside(db), db_at[0]);
+    stream.go_on_for(50);
+    [0, 1].into_iter().for_each(|node| cluster.start(node));
+    // What is new is led to by both, so they are at work.
+    let (place, late) = cluster.pod(1, "late", false);
+    let _listeners = listen(cluster.inside(place), &late, 80);
+    cluster.until("a new pod is reached", || connects(cluster.inside(web), late[0], 80));
+    stream.go_on_for(50);
+    let (sent, came, from) = stream.stop();
+    assert_eq!((came, from), (sent, vec![web_at[0]]), "every datagram came, from the pod itself");
+    assert_eq!([device(&cluster, 0), device(&cluster, 1)], before, "the devices are the same ones");
+    assert_eq!((0..2).map(|node| over(&cluster, node, DEVICE)).collect::<Vec<_>>(), routes);
 }
 
 #[test]
