@@ -169,8 +169,8 @@ fn attach(
                 store(context.client, endpoint(identity, &request.config, &attached)?, before)?
             }
         };
-        // Not made: the other thread's error says why.
         let ports = HostPort::of(&stored);
+        // Not made: the other thread's error says why.
         let judged = made.recv().ok().map(|()| context.gate.judge(stored)).transpose();
         let persisted = context.persist();
         let panicked = |_| Err(Error::Gate("the thread that attaches the pod panicked".into()));
