@@ -147,9 +147,8 @@ fn together(
         results.push(ended);
         match batch.len() - before {
             0 => {}
-            1 => waiting.push((results.len() - 1, item.id().to_string())),
             // In an order that counts.
-            _ if is_side_by_side => return Attempt::Apart,
+            2.. if is_side_by_side => return Attempt::Apart,
             _ => waiting.push((results.len() - 1, item.id().to_string())),
         }
     }
