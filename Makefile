@@ -10,7 +10,7 @@ TORTIE := $(TARGET)/release/tortie
 help:
 	@echo 'make demo    a lab on this machine: pods, policy, real packets, and what blocked which (KEEP=1 leaves it up)'
 	@echo 'make test    all tests (root; everything happens in network namespaces of their own)'
-	@echo 'make bench   the benchmarks: name=value lines'
+	@echo 'make bench   the benchmarks, and those of cluster-bench: name=value lines'
 	@echo 'make build   the release binary, $(TORTIE)'
 	@echo 'make image   a container image, image.tar'
 	@echo 'make cluster a real Kubernetes of two nodes on this machine, with Tortie as its network (kube-lab/stop-all.sh ends it)'
@@ -43,6 +43,7 @@ unit: tools kube
 bench: tools kube
 	$(CARGO) build --release --workspace --bins
 	$(TARGET)/release/tortie-bench $(ARGS)
+	$(if $(ARGS),,$(MAKE) cluster-bench)
 
 # A container image with the binary in it.
 image: build
@@ -59,7 +60,7 @@ cluster-images: kube build
 	@kube-lab/build-image.sh
 	@packaging/image $$(kube-lab/where)/tortie.tar
 
-# What needs kubelets, containerd and minutes: neither part of `make test` nor of `make bench`. ARGS goes to the program, for example
+# What needs kubelets, containerd and minutes: the tests aren't part of `make test`. ARGS goes to the program, for example
 # ARGS='policy first --pods 100'; KEEP=1 leaves the cluster up. CLUSTER=etcd, vxlan, subnets or dual: another cluster (kube-lab/README.md).
 cluster-test cluster-bench: cluster-images
 	$(CARGO) build --release -p tortie-cluster

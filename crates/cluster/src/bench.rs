@@ -1,5 +1,5 @@
 //! What the cluster costs: a pod's start as kubelet sees it and the plugin's share of it, a policy's way from kubectl to both nodes, the
-//! agents' memory. Not part of `tortie-bench`, which needs no kubelets: these figures want containerd and a cluster that is up.
+//! agents' memory. `make bench` asks for it after `tortie-bench`, which needs no kubelets: these figures want a cluster that is up.
 
 use std::time::Instant;
 
