@@ -19,6 +19,7 @@ pub mod rtnetlink;
 pub mod socket;
 pub mod sys;
 pub mod sysctl;
+pub mod xtables;
 
 pub use attribute::{Attribute, Attributes};
 pub use conntrack::Conntrack;

@@ -32,6 +32,16 @@ pub fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io
     Ok(())
 }
 
+/// Asks for a socket option that is a structure as long as `value`, whose beginning says what is meant.
+pub fn get_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: &mut [u8]) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the pointer and length describe `value`, exclusively borrowed; the kernel writes at most `length` bytes.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), level, option, value.as_mut_ptr().cast(), &raw mut length)
+    };
+    check(result).map(drop)
+}
+
 /// Sends one datagram to the kernel. A transaction is executed inside this call.
 pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     loop {

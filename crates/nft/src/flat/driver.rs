@@ -20,7 +20,7 @@ use crate::{Error, Monitor, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tortie_dataplane::flat::{Op, Outcome, PathId, Phase, Step, Tables};
-use tortie_netlink::Rtnetlink;
+use tortie_netlink::{Rtnetlink, xtables};
 
 /// What a counter counted: first packets of connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,9 +57,10 @@ fn of_chain<'r>(rules: &'r [ListedRule], chain: &str) -> impl Iterator<Item = &'
     of.into_iter()
 }
 
-/// Where Calico's agent leads what workloads send, by its names in nftables and in iptables; what it doesn't know is dropped there.
-const CALICOS: [(&str, &str); 2] =
-    [("calico", "filter-cali-from-wl-dispatch"), ("filter", "cali-from-wl-dispatch")];
+/// Where Calico's agent leads what workloads send with iptables; what it doesn't know is dropped there.
+const CALICOS_CHAIN: &str = "cali-from-wl-dispatch";
+/// The same as nftables has it: the agent's own table, and that of the iptables which writes nftables.
+const CALICOS: [(&str, &str); 2] = [("calico", "filter-cali-from-wl-dispatch"), ("filter", CALICOS_CHAIN)];
 
 /// What carrying out a step came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -204,7 +205,7 @@ impl Flat {
                     return Ok(true);
                 }
             }
-            Ok(false)
+            Ok(xtables::judges(family == Family::Ipv6, CALICOS_CHAIN)?)
         };
         match judges(Family::Ipv4)? {
             true => Ok(Some(Lead::Beside { judges_v6: judges(Family::Ipv6)? })),

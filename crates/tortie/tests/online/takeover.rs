@@ -24,6 +24,22 @@ const RULES: &str = "table ip calico {
 }
 ";
 
+/// The same where its agent used the iptables of the time before nftables.
+const LEGACY: &str = "*filter
+:cali-from-wl-dispatch -
+:cali-to-wl-dispatch -
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i cali+ -j cali-from-wl-dispatch
+-A FORWARD -o cali+ -j cali-to-wl-dispatch
+-A cali-from-wl-dispatch -i cali551b05c3e54 -j RETURN
+-A cali-from-wl-dispatch -i cali2d7243dcff6 -j RETURN
+-A cali-from-wl-dispatch -j DROP
+-A cali-to-wl-dispatch -o cali551b05c3e54 -j RETURN
+-A cali-to-wl-dispatch -o cali2d7243dcff6 -j RETURN
+-A cali-to-wl-dispatch -j DROP
+COMMIT
+";
+
 impl Machine {
     /// The wires of a pod as Calico's plugin makes them.
     fn wire_as_calico(&mut self, pod: &str, interface: &str, address: &str) {
@@ -149,7 +165,18 @@ fn while_datagrams_flow<T>(machine: &mut Machine, work: impl FnOnce(&mut Machine
 
 #[test]
 fn a_node_of_calicos_is_taken_over_without_a_lost_packet_and_its_pods_keep_all_that_they_have() {
-    let mut machine = Machine::on_kubernetes_without_agent("takeover");
+    taken_over("takeover", RULES, "nft -f", "nft delete table ip calico");
+}
+
+#[test]
+fn a_node_of_calicos_with_iptables_legacy_is_taken_over_without_a_lost_packet_too() {
+    let removes = "sh -c iptables-legacy-save|grep${IFS}-v${IFS}cali|iptables-legacy-restore";
+    taken_over("legacy", LEGACY, "iptables-legacy-restore", removes);
+}
+
+/// A node with Calico's rules, which one command puts there from a file and another takes away.
+fn taken_over(name: &str, rules_there: &str, puts: &str, removes: &str) {
+    let mut machine = Machine::on_kubernetes_without_agent(name);
     machine.on_host("sysctl -qw net.ipv4.ip_forward=1");
     // A node has a way out; without one it doesn't answer its pods' question for the gateway.
     machine.on_host("ip link add up0 type veth peer name up1");
@@ -162,8 +189,8 @@ fn a_node_of_calicos_is_taken_over_without_a_lost_packet_and_its_pods_keep_all_t
     }
     machine.store_as_calico();
     let rules = machine.files.path().join("rules.nft");
-    std::fs::write(&rules, RULES).unwrap();
-    machine.on_host(&format!("nft -f {}", rules.display()));
+    std::fs::write(&rules, rules_there).unwrap();
+    machine.on_host(&format!("{puts} {}", rules.display()));
     machine.kubectl(
         &["apply", "-f", "-"],
         "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: db-in, namespace: shop}, \
@@ -185,7 +212,7 @@ fn a_node_of_calicos_is_taken_over_without_a_lost_packet_and_its_pods_keep_all_t
         // Ours is in force; what Calico's agent left goes, and the agent begins anew once more.
         assert!(!connects(&web, format!("{db}:81").parse().unwrap()), "policy is in force");
         assert!(connects(&web, format!("{db}:80").parse().unwrap()));
-        machine.on_host("nft delete table ip calico");
+        machine.on_host(removes);
         machine.create_pod("late");
         machine.make_pod("late");
         let (added, said) = machine.call_with("ADD", "late", &network);
