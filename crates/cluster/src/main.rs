@@ -11,6 +11,7 @@ mod kube;
 mod outages;
 mod pods;
 mod policy;
+mod ports;
 mod restarts;
 mod stage;
 mod streams;
@@ -34,7 +35,7 @@ struct Arguments {
 enum Command {
     /// Try what must hold.
     Test {
-        /// Cases: pods, tunnel, services, policy, calico, agent, upgrade, node, api, cut, first; all if none is named.
+        /// Cases: pods, tunnel, services, ports, policy, calico, agent, upgrade, node, api, cut, first; all if none is named.
         cases: Vec<String>,
         /// How many pods `first` starts.
         #[arg(long, default_value_t = 1000)]
@@ -44,8 +45,10 @@ enum Command {
     Bench,
 }
 
-const CASES: [&str; 11] =
-    ["pods", "tunnel", "services", "policy", "calico", "agent", "upgrade", "node", "api", "cut", "first"];
+const CASES: [&str; 12] = [
+    "pods", "tunnel", "services", "ports", "policy", "calico", "agent", "upgrade", "node", "api", "cut",
+    "first",
+];
 
 fn main() -> Result<()> {
     let kube = Kube::open()?;
@@ -70,6 +73,7 @@ fn run(kube: &Kube, case: &str, pods: u16) -> Result<()> {
         "policy" => policy::holds(kube, 15).map(|figures| figures.print("policy")),
         "tunnel" => ways::tunnel(kube),
         "services" => ways::services(kube),
+        "ports" => ports::lead(kube),
         "calico" => calico::holds(kube),
         "agent" => restarts::agent(kube),
         "upgrade" => restarts::upgrade(kube),

@@ -147,18 +147,21 @@ pub struct RuntimeConfig {
     pub port_mappings: Vec<PortMapping>,
 }
 
-/// A port of the host that leads to one of the container's.
+/// A port of the host that leads to one of the container's. CRI-O writes the names as CNI's conventions have them, containerd with a capital.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PortMapping {
     /// 1 to 65535.
+    #[serde(alias = "HostPort")]
     pub host_port: i64,
     /// 1 to 65535.
+    #[serde(alias = "ContainerPort")]
     pub container_port: i64,
     /// `tcp`, `udp` or `sctp`, in any case; TCP if empty.
+    #[serde(alias = "Protocol")]
     pub protocol: String,
     /// The one address of the host; none or an unspecified one means all.
-    #[serde(rename = "hostIP")]
+    #[serde(rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -355,5 +358,19 @@ mod tests {
         let error = NetworkConfig::parse(&json!({ "ipam": { "assign_ipv4": "maybe" } })).unwrap_err();
         assert_eq!(error.code(), 6);
         assert!(error.to_string().contains("maybe"), "{error}");
+    }
+
+    #[test]
+    fn ports_are_read_as_cri_o_and_as_containerd_write_them() {
+        let cri_o = json!({"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": "192.0.2.1"});
+        let containerd =
+            json!({"HostPort": 8080, "ContainerPort": 80, "Protocol": "udp", "HostIP": "192.0.2.1"});
+        let [one, other] = [cri_o, containerd].map(|written| {
+            let config = json!({ "runtimeConfig": { "portMappings": [written] } });
+            NetworkConfig::parse(&config).unwrap().runtime.port_mappings.remove(0)
+        });
+        let (protocol, host_ip) = ("udp".to_owned(), "192.0.2.1".to_owned());
+        assert_eq!(one, PortMapping { host_port: 8080, container_port: 80, protocol, host_ip });
+        assert_eq!(other, one);
     }
 }
