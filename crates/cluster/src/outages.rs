@@ -24,7 +24,7 @@ const MINUTE: u32 = 30_000;
 pub fn api(kube: &Kube) -> Result<()> {
     let stage = Stage::build(kube)?;
     let late = kube.sleepers(NAMESPACE, &[("late", &stage.nodes[1])])?.remove(0);
-    let server = Stopped::kill(kube, if kube.is("etcd") { "calico-etcd" } else { "kube-apiserver" })?;
+    let mut server = Stopped::kill(kube, if kube.is("etcd") { "calico-etcd" } else { "kube-apiserver" })?;
     let streams = stage.streams(EVERY)?;
     let dead = processes_of(&late.uid)?;
     ensure!(!dead.is_empty(), "the late pod has no processes");
@@ -35,7 +35,7 @@ pub fn api(kube: &Kube) -> Result<()> {
     let ran = processes_of(&late.uid)?.len();
     println!("  {} flows without {}, none lost, none leaked", ensure_as_expected(streams)?, server.name);
     ensure!(ran < dead.len(), "the late pod runs, although nobody could say what it may do");
-    server.start_again(kube)?;
+    server.start_again()?;
     until("the datastore is ready", PATIENCE, || {
         let is_ready = kube.kubectl(&["get", "--raw", "/readyz"]).is_ok() && kube.handles().is_ok();
         Ok(is_ready.then_some(()))
@@ -99,14 +99,16 @@ fn enforced(kube: &Kube, stage: &Stage, act: impl FnOnce() -> Result<()>) -> Res
     Ok(longest)
 }
 
-/// A daemon of the control plane that was killed, and its words.
-struct Stopped {
+/// A daemon of the control plane that was killed, and its words. It comes back also if what was tried meanwhile fails.
+struct Stopped<'a> {
+    kube: &'a Kube,
     name: &'static str,
+    /// None once it runs again.
     words: Vec<String>,
 }
 
-impl Stopped {
-    fn kill(kube: &Kube, name: &'static str) -> Result<Self> {
+impl<'a> Stopped<'a> {
+    fn kill(kube: &'a Kube, name: &'static str) -> Result<Self> {
         let process = kube.started(name)?;
         let text = std::fs::read_to_string(format!("/proc/{process}/cmdline")).context(name)?;
         let words: Vec<String> = text.split_terminator('\0').map(str::to_owned).collect();
@@ -117,30 +119,38 @@ impl Stopped {
             "{process} isn't {name}: {words:?}"
         );
         kill(process, Signal::SIGKILL)?;
+        let stopped = Stopped { kube, name, words };
         until("it has ended", PATIENCE, || Ok(kill(process, None).is_err().then_some(())))?;
-        Ok(Stopped { name, words })
+        Ok(stopped)
     }
 
     /// As `kube-lab/lib.sh` does it, so that its scripts find it.
-    fn start_again(self, kube: &Kube) -> Result<()> {
-        let file = kube.started_file(self.name);
+    fn start_again(&mut self) -> Result<()> {
+        let words = std::mem::take(&mut self.words);
+        let Some((program, arguments)) = words.split_first() else {
+            return Ok(());
+        };
+        let file = self.kube.started_file(self.name);
         let log = file.with_file_name("../log").join(format!("{}.log", self.name));
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .with_context(|| log.display().to_string())?;
-        let mut command = kube.in_control(Path::new(&self.words[0]));
-        command
-            .args(&self.words[1..])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0);
+        let mut command = self.kube.in_control(Path::new(program));
+        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         // It outlives this program, as it did before.
         let child = command.spawn()?;
         std::fs::write(&file, format!("{}\n", child.id()))?;
         Ok(())
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.start_again() {
+            eprintln!("{} stays away: {error:#}", self.name);
+        }
     }
 }
 
