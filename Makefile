@@ -61,7 +61,7 @@ cluster-images: kube build
 	@packaging/image $$(kube-lab/where)/tortie.tar
 
 # What needs kubelets, containerd and minutes: the tests aren't part of `make test`. ARGS goes to the program, for example
-# ARGS='policy first --pods 100'; KEEP=1 leaves the cluster up. CLUSTER=etcd, vxlan, subnets or dual: another cluster (kube-lab/README.md).
+# ARGS='policy first --pods 100'; KEEP=1 leaves the cluster up. CLUSTER=etcd, vxlan, subnets, dual or helm: another cluster (kube-lab/README.md).
 cluster-test cluster-bench: cluster-images
 	$(CARGO) build --release -p tortie-cluster
 	@kube-lab/with-cluster.sh $(TARGET)/release/tortie-cluster $(@:cluster-%=%) $(ARGS)
