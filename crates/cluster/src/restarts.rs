@@ -43,14 +43,8 @@ pub fn upgrade(kube: &Kube) -> Result<()> {
     go_on(&streams, 200)?;
     for tag in [TAGS[1], TAGS[0]] {
         let began = Instant::now();
-        if kube.is("helm") {
-            let image = format!("image={tag}");
-            let chart = ["upgrade", "tortie", "../deploy/helm/tortie", "-n", "kube-system", "--reuse-values"];
-            kube.script("helm.sh", &[&chart[..], &["--set", &image]].concat(), &[])?;
-        } else {
-            let (agent, install) = (format!("agent={tag}"), format!("install={tag}"));
-            kube.kubectl(&["-n", "kube-system", "set", "image", "daemonset/tortie-node", &agent, &install])?;
-        }
+        let (agent, install) = (format!("agent={tag}"), format!("install={tag}"));
+        kube.kubectl(&["-n", "kube-system", "set", "image", "daemonset/tortie-node", &agent, &install])?;
         kube.kubectl(&["-n", "kube-system", "rollout", "status", "daemonset/tortie-node", "--timeout=120s"])?;
         println!("  {tag} runs on all nodes after {:.1} s", began.elapsed().as_secs_f64());
     }
