@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use tortie_store::{Datastore, Error as StoreError, KeyValue, List, Listing, Read, Revision, Watch, Write};
+use tortie_store::{Datastore, Error as StoreError, Layer};
 
 use crate::lease::Candidate;
 use crate::seat::Seat;
@@ -125,78 +125,20 @@ impl Guard {
     pub fn new(below: Arc<dyn Datastore>, authority: Authority) -> Self {
         Guard { below, authority }
     }
+}
 
-    fn allowed(&self, what: &str, key: &str) -> Result<(), StoreError> {
+impl Layer for Guard {
+    fn below(&self) -> &dyn Datastore {
+        &*self.below
+    }
+
+    fn may_write(&self, attempt: &str, key: &str) -> Result<(), StoreError> {
         match self.authority.holds() {
             true => Ok(()),
             false => Err(StoreError::Refused {
-                attempt: format!("{what} {key}"),
+                attempt: format!("{attempt} {key}"),
                 cause: "this process doesn't lead any more".to_owned(),
             }),
         }
-    }
-}
-
-impl Datastore for Guard {
-    fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
-        self.below.get(key)
-    }
-
-    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>, StoreError> {
-        self.below.get_all(keys)
-    }
-
-    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>, StoreError> {
-        self.below.read_all(reads)
-    }
-
-    fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        self.below.list(list)
-    }
-
-    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, StoreError> {
-        self.below.watch(prefix, after)
-    }
-
-    fn create(&self, key: &str, value: &[u8]) -> Result<Revision, StoreError> {
-        self.allowed("create", key)?;
-        self.below.create(key, value)
-    }
-
-    fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision, StoreError> {
-        self.allowed("update", key)?;
-        self.below.update(key, value, expected)
-    }
-
-    fn put(&self, key: &str, value: &[u8]) -> Result<Revision, StoreError> {
-        self.allowed("put", key)?;
-        self.below.put(key, value)
-    }
-
-    fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue, StoreError> {
-        self.allowed("delete", key)?;
-        self.below.delete(key, expected)
-    }
-
-    fn most_writes(&self) -> usize {
-        self.below.most_writes()
-    }
-
-    fn knows_pods(&self) -> bool {
-        self.below.knows_pods()
-    }
-
-    fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>, StoreError> {
-        self.allowed("write", writes.first().map_or("nothing", |write| write.key.as_str()))?;
-        self.below.write_all(writes)
-    }
-
-    fn revision(&self) -> Result<Revision, StoreError> {
-        self.below.revision()
-    }
-
-    fn compact(&self, upto: Revision) -> Result<u64, StoreError> {
-        self.allowed("forget", "the history")?;
-        self.below.compact(upto)
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{Datastore, KeyValue, List, Listing, Read, Result, Revision, Watch, Write};
+use crate::{Datastore, KeyValue, Layer, List, Listing, Read, Result};
 
 /// See the module.
 pub struct Ahead {
@@ -29,15 +29,19 @@ impl Ahead {
     }
 }
 
-impl Datastore for Ahead {
-    fn get(&self, key: &str) -> Result<Option<KeyValue>> {
+impl Layer for Ahead {
+    fn below(&self) -> &dyn Datastore {
+        &*self.store
+    }
+
+    fn find(&self, key: &str) -> Result<Option<KeyValue>> {
         match self.take(&Read::Key(key.to_owned())) {
             Some(found) => Ok(found.items.into_iter().next()),
             None => self.store.get(key),
         }
     }
 
-    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
+    fn find_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
         let known: Option<Vec<Listing>> =
             keys.iter().map(|key| self.take(&Read::Key(key.to_owned()))).collect();
         match known {
@@ -46,11 +50,7 @@ impl Datastore for Ahead {
         }
     }
 
-    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
-        self.store.read_all(reads)
-    }
-
-    fn list(&self, list: &List) -> Result<Listing> {
+    fn page(&self, list: &List) -> Result<Listing> {
         // Whole lists are what is read ahead; a limit that isn't reached is none.
         let whole = list.at.is_none() && list.after.is_none();
         let found = if whole { self.take(&Read::Prefix(list.prefix.clone())) } else { None };
@@ -60,60 +60,8 @@ impl Datastore for Ahead {
         }
     }
 
-    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>> {
-        self.store.watch(prefix, after)
-    }
-
-    fn create(&self, key: &str, value: &[u8]) -> Result<Revision> {
-        self.store.create(key, value)
-    }
-
-    fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision> {
-        self.store.update(key, value, expected)
-    }
-
-    fn put(&self, key: &str, value: &[u8]) -> Result<Revision> {
-        self.store.put(key, value)
-    }
-
-    fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
-        self.store.delete(key, expected)
-    }
-
-    fn knows_pods(&self) -> bool {
-        self.store.knows_pods()
-    }
-
-    fn most_writes(&self) -> usize {
-        self.store.most_writes()
-    }
-
-    fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
-        self.store.write_all(writes)
-    }
-
-    fn write_each(&self, writes: &[Write]) -> Vec<Result<Revision>> {
-        self.store.write_each(writes)
-    }
-
-    fn revision(&self) -> Result<Revision> {
-        self.store.revision()
-    }
-
-    fn compact(&self, upto: Revision) -> Result<u64> {
-        self.store.compact(upto)
-    }
-
-    fn trim(&self, since: Revision, upto: Revision) -> Result<bool> {
-        self.store.trim(since, upto)
-    }
-
-    fn deferred(&self) -> Option<Arc<dyn Datastore>> {
-        self.store.deferred()
-    }
-
-    fn persist(&self) -> Result<()> {
-        self.store.persist()
+    fn over(&self, deferred: Arc<dyn Datastore>) -> Option<Arc<dyn Datastore>> {
+        Some(deferred)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod ipam;
 pub mod json;
 pub mod keys;
 pub mod kubernetes;
+mod layer;
 pub mod open;
 pub mod resources;
 pub mod sync;
@@ -33,3 +34,4 @@ pub use datastore::{
     Change, Datastore, Expect, KeyValue, List, Listing, MOST_WRITES, Read, Revision, Watch, Write,
 };
 pub use error::{Error, InvalidField, Result};
+pub use layer::Layer;

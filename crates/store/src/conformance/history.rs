@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Backend, Check, Dice, Nature, read_until};
-use crate::{Change, Datastore, Error, KeyValue, List, Listing, Revision, Watch, Write};
+use crate::{Change, Datastore, Error, KeyValue, Layer, List, Listing, Revision};
 
 pub const CHECKS: &[Check] = &[
     ("every past state and every range of changes is as a model has it", model),
@@ -172,8 +172,12 @@ struct Restless<'a> {
     pages: AtomicUsize,
 }
 
-impl Datastore for Restless<'_> {
-    fn list(&self, list: &List) -> crate::Result<Listing> {
+impl Layer for Restless<'_> {
+    fn below(&self) -> &dyn Datastore {
+        self.store
+    }
+
+    fn page(&self, list: &List) -> crate::Result<Listing> {
         let page = self.store.list(&List { limit: Some(7), ..list.clone() })?;
         // After the second page of the first pass, and of the next.
         if matches!(self.pages.fetch_add(1, Ordering::Relaxed), 1 | 3) {
@@ -184,34 +188,6 @@ impl Datastore for Restless<'_> {
             self.store.compact(self.store.revision()?)?;
         }
         Ok(page)
-    }
-
-    fn get(&self, key: &str) -> crate::Result<Option<KeyValue>> {
-        self.store.get(key)
-    }
-    fn watch(&self, prefix: &str, after: Revision) -> crate::Result<Box<dyn Watch>> {
-        self.store.watch(prefix, after)
-    }
-    fn create(&self, key: &str, value: &[u8]) -> crate::Result<Revision> {
-        self.store.create(key, value)
-    }
-    fn update(&self, key: &str, value: &[u8], expected: Revision) -> crate::Result<Revision> {
-        self.store.update(key, value, expected)
-    }
-    fn put(&self, key: &str, value: &[u8]) -> crate::Result<Revision> {
-        self.store.put(key, value)
-    }
-    fn delete(&self, key: &str, expected: Option<Revision>) -> crate::Result<KeyValue> {
-        self.store.delete(key, expected)
-    }
-    fn write_all(&self, writes: &[Write]) -> crate::Result<Vec<Revision>> {
-        self.store.write_all(writes)
-    }
-    fn revision(&self) -> crate::Result<Revision> {
-        self.store.revision()
-    }
-    fn compact(&self, upto: Revision) -> crate::Result<u64> {
-        self.store.compact(upto)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, OnceLock};
 
 use tortie_store::resources::Client;
-use tortie_store::{Datastore, Error, KeyValue, List, Listing, Read, Result, Revision, Watch, Write};
+use tortie_store::{Datastore, Error, Layer, Result};
 
 use super::{Common, Failure, Item, Items, files};
 
@@ -124,90 +124,16 @@ struct Gated {
     gate: Gate,
 }
 
-impl Datastore for Gated {
-    fn get(&self, key: &str) -> Result<Option<KeyValue>> {
-        self.store.get(key)
+impl Layer for Gated {
+    fn below(&self) -> &dyn Datastore {
+        &*self.store
     }
 
-    fn get_all(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>> {
-        self.store.get_all(keys)
+    fn may_write(&self, _attempt: &str, _key: &str) -> Result<()> {
+        self.gate.open()
     }
 
-    fn read_all(&self, reads: &[Read]) -> Result<Vec<Listing>> {
-        self.store.read_all(reads)
-    }
-
-    fn list(&self, list: &List) -> Result<Listing> {
-        self.store.list(list)
-    }
-
-    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>> {
-        self.store.watch(prefix, after)
-    }
-
-    fn create(&self, key: &str, value: &[u8]) -> Result<Revision> {
-        self.gate.open()?;
-        self.store.create(key, value)
-    }
-
-    fn update(&self, key: &str, value: &[u8], expected: Revision) -> Result<Revision> {
-        self.gate.open()?;
-        self.store.update(key, value, expected)
-    }
-
-    fn put(&self, key: &str, value: &[u8]) -> Result<Revision> {
-        self.gate.open()?;
-        self.store.put(key, value)
-    }
-
-    fn delete(&self, key: &str, expected: Option<Revision>) -> Result<KeyValue> {
-        self.gate.open()?;
-        self.store.delete(key, expected)
-    }
-
-    fn knows_pods(&self) -> bool {
-        self.store.knows_pods()
-    }
-
-    fn most_writes(&self) -> usize {
-        self.store.most_writes()
-    }
-
-    fn write_all(&self, writes: &[Write]) -> Result<Vec<Revision>> {
-        if writes.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.gate.open()?;
-        self.store.write_all(writes)
-    }
-
-    fn write_each(&self, writes: &[Write]) -> Vec<Result<Revision>> {
-        match self.gate.open() {
-            Ok(()) => self.store.write_each(writes),
-            Err(error) => writes.iter().map(|_| Err(error.clone())).collect(),
-        }
-    }
-
-    fn revision(&self) -> Result<Revision> {
-        self.store.revision()
-    }
-
-    fn compact(&self, upto: Revision) -> Result<u64> {
-        self.gate.open()?;
-        self.store.compact(upto)
-    }
-
-    fn trim(&self, since: Revision, upto: Revision) -> Result<bool> {
-        self.gate.open()?;
-        self.store.trim(since, upto)
-    }
-
-    fn deferred(&self) -> Option<Arc<dyn Datastore>> {
-        let store = self.store.deferred()?;
-        Some(Arc::new(Gated { store, gate: self.gate.clone() }))
-    }
-
-    fn persist(&self) -> Result<()> {
-        self.store.persist()
+    fn over(&self, deferred: Arc<dyn Datastore>) -> Option<Arc<dyn Datastore>> {
+        Some(Arc::new(Gated { store: deferred, gate: self.gate.clone() }))
     }
 }
