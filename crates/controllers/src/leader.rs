@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tortie_store::{Datastore, Error as StoreError, Layer};
 
 use crate::lease::Candidate;
+use crate::pulse::Pulse;
 use crate::seat::Seat;
 use crate::time::clock;
 use crate::{Error, Result};
@@ -38,12 +39,17 @@ impl Authority {
 ///
 /// # Errors
 /// If there is no thread for it.
-pub fn keep(seat: Seat, candidate: Candidate, stop: Arc<AtomicBool>) -> Result<(Authority, JoinHandle<()>)> {
+pub fn keep(
+    seat: Seat,
+    candidate: Candidate,
+    pulse: Pulse,
+    stop: Arc<AtomicBool>,
+) -> Result<(Authority, JoinHandle<()>)> {
     let authority = Authority::default();
     let ours = authority.clone();
     let thread = std::thread::Builder::new()
         .name("lease".to_owned())
-        .spawn(move || Keeper { seat, candidate, authority: ours, told: None }.run(&stop))
+        .spawn(move || Keeper { seat, candidate, pulse, authority: ours, told: None }.run(&stop))
         .map_err(|source| Error::Thread { name: "lease", source })?;
     Ok((authority, thread))
 }
@@ -51,6 +57,7 @@ pub fn keep(seat: Seat, candidate: Candidate, stop: Arc<AtomicBool>) -> Result<(
 struct Keeper {
     seat: Seat,
     candidate: Candidate,
+    pulse: Pulse,
     authority: Authority,
     /// What was logged last, so that it is logged once.
     told: Option<String>,
@@ -59,6 +66,7 @@ struct Keeper {
 impl Keeper {
     fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
+            self.pulse.beat();
             match self.turn() {
                 Ok(()) => {}
                 Err(error) => self.tell(format!("{}: {error}", self.seat.describe()), true),
@@ -114,21 +122,23 @@ impl Keeper {
     }
 }
 
-/// A datastore that is only written while the authority holds.
+/// A datastore that is only written while the authority holds. Each call is a sign of life: whoever makes one has got there.
 pub struct Guard {
     below: Arc<dyn Datastore>,
     authority: Authority,
+    pulse: Arc<Pulse>,
 }
 
 impl Guard {
     /// `below`, guarded.
-    pub fn new(below: Arc<dyn Datastore>, authority: Authority) -> Self {
-        Guard { below, authority }
+    pub fn new(below: Arc<dyn Datastore>, authority: Authority, pulse: Arc<Pulse>) -> Self {
+        Guard { below, authority, pulse }
     }
 }
 
 impl Layer for Guard {
     fn below(&self) -> &dyn Datastore {
+        self.pulse.beat();
         &*self.below
     }
 

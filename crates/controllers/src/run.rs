@@ -4,6 +4,7 @@
 //! of a processor. When the lead is lost everything that was known is dropped.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -18,8 +19,10 @@ use tortie_store::resources::Client;
 use tortie_store::{Datastore, Error as StoreError, keys};
 
 use crate::collector::Collecting;
+use crate::health::{self, Health};
 use crate::leader::{Authority, Guard, keep};
 use crate::lease::{Candidate, Timing};
+use crate::pulse::{Pulse, Pulses};
 use crate::seat::Seat;
 use crate::settings::{NodeSettings, Settings, default_object, merge};
 use crate::truth::Cluster;
@@ -52,6 +55,20 @@ pub struct Options {
     pub variables: BTreeMap<String, String>,
     /// What else the one who leads does, by the threads' names.
     pub tasks: Vec<(&'static str, Task)>,
+    /// How it can be asked how the process is.
+    pub asked: Asked,
+    /// How long a loop may be silent before it counts as hanging; longer than any call of the datastores.
+    pub silence: Duration,
+}
+
+/// How it can be asked how the process is, and what it must reach: by ways on which nobody waits long.
+pub struct Asked {
+    /// The socket.
+    pub socket: PathBuf,
+    /// Where Calico's objects are.
+    pub store: Arc<dyn Datastore>,
+    /// Kubernetes' API, where that is another place.
+    pub cluster: Option<Arc<dyn Datastore>>,
 }
 
 /// Runs the controllers until `stop`; `log_what` is told what to log, as `Info`.
@@ -61,24 +78,42 @@ pub struct Options {
 pub fn run(options: Options, stop: &Arc<AtomicBool>, log_what: &dyn Fn(&str)) -> Result<()> {
     let is_kubernetes = matches!(options.cluster, Cluster::Same);
     merge(&options.variables, is_kubernetes, &KubeControllersConfigurationSpec::default())?;
+    let pulses = Pulses::new(options.silence);
+    let health = Arc::new(Health {
+        pulses: pulses.clone(),
+        client: Client::new(Arc::clone(&options.asked.store)),
+        cluster: options.asked.cluster.clone(),
+        variables: options.variables.clone(),
+        is_off: AtomicBool::new(false),
+    });
+    health::serve(&options.asked.socket, Arc::clone(&health))?;
     let candidate = Candidate::new(options.name.clone(), options.timing);
-    let (authority, keeper) = keep(options.seat.clone(), candidate, Arc::clone(stop))?;
-    let store: Arc<dyn Datastore> = Arc::new(Guard::new(Arc::clone(&options.store), authority.clone()));
+    let (authority, keeper) = keep(options.seat.clone(), candidate, pulses.begin("lease"), Arc::clone(stop))?;
+    let pulse = Arc::new(pulses.begin("rounds"));
+    let guarded = |store: &Arc<dyn Datastore>| -> Arc<dyn Datastore> {
+        Arc::new(Guard::new(Arc::clone(store), authority.clone(), Arc::clone(&pulse)))
+    };
     while !stop.load(Ordering::Relaxed) {
+        pulse.beat();
         if !authority.holds() {
             sleep(NOTICE.min(options.timing.retry));
             continue;
         }
         let ended = Arc::new(AtomicBool::new(false));
-        let listening = listen(&options, &ended).and_then(|news| {
-            begin_tasks(&options, &authority, &ended, stop)?;
+        let listening = listen(&options, &pulses, &ended).and_then(|news| {
+            begin_tasks(&options, &pulses, &authority, &ended, stop)?;
             Ok(news)
         });
         let outcome = listening.map(|news| {
-            let client = Client::new(Arc::clone(&store));
             Leader {
                 options: &options,
-                client,
+                client: Client::new(guarded(&options.store)),
+                cluster: match &options.cluster {
+                    Cluster::Beside(cluster) => Cluster::Beside(guarded(cluster)),
+                    cluster => cluster.clone(),
+                },
+                pulse: &pulse,
+                health: &health,
                 log_what,
                 world: World::default(),
                 collecting: Collecting::default(),
@@ -100,6 +135,7 @@ pub fn run(options: Options, stop: &Arc<AtomicBool>, log_what: &dyn Fn(&str)) ->
 /// Starts a thread for each task.
 fn begin_tasks(
     options: &Options,
+    pulses: &Pulses,
     authority: &Authority,
     ended: &Arc<AtomicBool>,
     stop: &Arc<AtomicBool>,
@@ -107,8 +143,11 @@ fn begin_tasks(
     for (name, task) in &options.tasks {
         let (task, authority) = (Arc::clone(task), authority.clone());
         let (ended, stop) = (Arc::clone(ended), Arc::clone(stop));
-        let goes_on =
-            move || authority.holds() && !ended.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed);
+        let pulse = pulses.begin(*name);
+        let goes_on = move || {
+            pulse.beat();
+            authority.holds() && !ended.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed)
+        };
         let thread = std::thread::Builder::new().name((*name).to_owned()).spawn(move || task(&goes_on));
         thread.map_err(|source| Error::Thread { name, source })?;
     }
@@ -116,13 +155,15 @@ fn begin_tasks(
 }
 
 /// Starts the threads that keep the tables, until `ended`.
-fn listen(options: &Options, ended: &Arc<AtomicBool>) -> Result<Receiver<Told>> {
+fn listen(options: &Options, pulses: &Pulses, ended: &Arc<AtomicBool>) -> Result<Receiver<Told>> {
     let (sender, receiver) = channel();
     let store = &options.store;
     macro_rules! follow {
-        ($store:expr, $prefix:expr, $read:expr, $table:ident) => {
-            follow($store, $prefix, $read, |world| &mut world.$table, &sender, ended)?
-        };
+        ($store:expr, $prefix:expr, $read:expr, $table:ident) => {{
+            let prefix = $prefix;
+            let pulse = pulses.begin(format!("follow {prefix}"));
+            follow($store, prefix, $read, |world| &mut world.$table, &sender, pulse, ended)?
+        }};
     }
     let kind = keys::kind_prefix;
     follow!(store, kind(Kind::KubeControllersConfiguration), world::named, configuration);
@@ -151,6 +192,10 @@ fn listen(options: &Options, ended: &Arc<AtomicBool>) -> Result<Receiver<Told>> 
 struct Leader<'a> {
     options: &'a Options,
     client: Client,
+    /// As in the options, guarded.
+    cluster: Cluster,
+    pulse: &'a Pulse,
+    health: &'a Health,
     log_what: &'a dyn Fn(&str),
     world: World,
     collecting: Collecting,
@@ -163,6 +208,7 @@ impl Leader<'_> {
         let (mut changed, mut due, mut rest) = (true, Instant::now(), RESTS.0);
         let mut not_before = Instant::now();
         while !stop.load(Ordering::Relaxed) && authority.holds() {
+            self.pulse.beat();
             match news.recv_timeout(NOTICE) {
                 Ok(told) => {
                     told(&mut self.world);
@@ -223,7 +269,7 @@ impl Leader<'_> {
             && profiles.is_complete
             && copies.is_complete
             && endpoints.is_complete;
-        own && (beside || !matches!(self.options.cluster, Cluster::Beside(_)))
+        own && (beside || !matches!(self.cluster, Cluster::Beside(_)))
     }
 
     /// Does what is to be done now; when to look again though nothing has changed.
@@ -231,7 +277,7 @@ impl Leader<'_> {
         let begin = Instant::now();
         let is_ready = self.world.information.items.values().any(|of| of.spec.datastore_ready == Some(true));
         if !is_ready {
-            if !matches!(self.options.cluster, Cluster::Same) && self.world.information.items.is_empty() {
+            if !matches!(self.cluster, Cluster::Same) && self.world.information.items.is_empty() {
                 self.client.ensure_initialized()?;
             }
             tracing::info!("the datastore is locked, or empty: nothing is done");
@@ -239,12 +285,12 @@ impl Leader<'_> {
         }
         let settings = self.settings()?;
         let mut due = begin + settings.period;
-        if let Cluster::Beside(cluster) = &self.options.cluster {
+        if let Cluster::Beside(cluster) = &self.cluster {
             let cluster = Client::new(Arc::clone(cluster));
             self.copy(&settings, &cluster)?;
         }
         if let Some(NodeSettings { host_endpoints, grace, .. }) = settings.node {
-            let collected = self.collecting.round(&self.world, &self.options.cluster, &self.client, grace)?;
+            let collected = self.collecting.round(&self.world, &self.cluster, &self.client, grace)?;
             due = collected.due.into_iter().chain([due]).min().unwrap_or(due);
             if collected.is_left {
                 due = due.min(begin + AGAIN);
@@ -261,7 +307,7 @@ impl Leader<'_> {
 
     /// The settings, which are told in the object's status; an object is made if there is none.
     fn settings(&mut self) -> Result<Settings> {
-        let is_kubernetes = matches!(self.options.cluster, Cluster::Same);
+        let is_kubernetes = matches!(self.cluster, Cluster::Same);
         let made;
         let object =
             match self.world.configuration.items.values().find(|object| object.metadata.name == "default") {
@@ -279,6 +325,7 @@ impl Leader<'_> {
         if object.status != status {
             write::status(&self.client, &status, object)?;
         }
+        self.health.is_off.store(!settings.health, Ordering::Relaxed);
         if self.severity.as_ref() != Some(&settings.severity) {
             (self.log_what)(&settings.severity);
             self.severity = Some(settings.severity.clone());

@@ -50,6 +50,8 @@ pub struct Settings {
     pub period: Duration,
     /// What is logged: `Info`, `Debug` and so on.
     pub severity: String,
+    /// Whether it is looked at how the process is.
+    pub health: bool,
 }
 
 /// What looks after nodes and addresses.
@@ -144,6 +146,7 @@ pub fn merge(
             .and_then(positive)
             .unwrap_or(PERIOD),
         severity: severity.clone(),
+        health,
     };
     if let Some(node) = &mut running.node {
         let given = given.node.clone().unwrap_or_default();

@@ -24,6 +24,7 @@ use tortie_store::kubernetes::forms;
 use tortie_store::{Datastore, KeyValue, keys};
 
 use crate::collect::PodName;
+use crate::pulse::Pulse;
 use crate::{Error, Result};
 
 /// How long a thread waits for news before it looks whether it is to end.
@@ -122,6 +123,7 @@ pub fn follow<T: Send + 'static>(
     read: fn(&KeyValue) -> Option<(String, T)>,
     table: fn(&mut World) -> &mut Table<T>,
     sender: &Sender<Told>,
+    pulse: Pulse,
     stop: &Arc<AtomicBool>,
 ) -> Result<()> {
     let (sender, stop) = (sender.clone(), Arc::clone(stop));
@@ -129,6 +131,7 @@ pub fn follow<T: Send + 'static>(
     let run = move || {
         let mut is_lost = false;
         while !stop.load(Ordering::Relaxed) {
+            pulse.beat();
             match follow.next(WAIT) {
                 Ok(news) => {
                     is_lost = false;

@@ -174,6 +174,9 @@ fn values_change_what_they_name_and_every_rendering_is_yaml() {
     let controllers =
         &named(&documents, "Deployment", "tortie-controllers")["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(variable(controllers, "ETCD_ENDPOINTS"), Some(json!("http://a:2379,http://b:2379")));
+    // The root file system can't be written: the socket that probes ask is in a directory of the pod's own.
+    assert_eq!(controllers["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(controllers["volumeMounts"], json!([{"name": "run", "mountPath": "/run/tortie"}]));
     let network = named(&documents, "ConfigMap", "tortie")["data"]["network"].as_str().unwrap();
     let network: Value = serde_json::from_str(&network.replace("__CNI_MTU__", "0")).unwrap();
     assert_eq!(network["plugins"][0]["ipam"], json!({"type": "calico-ipam"}));

@@ -89,23 +89,26 @@ impl Lab {
 pub struct Controllers {
     child: Child,
     log: PathBuf,
+    socket: PathBuf,
 }
 
 impl Controllers {
     /// With a lease of three seconds, and this environment.
     pub fn start(directory: &Path, name: &str, environment: &[(&str, &str)]) -> Controllers {
         let log = directory.join(format!("{name}.log"));
+        let socket = directory.join(format!("{name}.sock"));
         let child = Command::new(env!("CARGO_BIN_EXE_tortie"))
             .args(["controllers", "--config"])
             .arg(empty(directory))
             .env_remove("KUBERNETES_SERVICE_HOST")
             .env("TORTIE_LEASE_SECONDS", "3")
+            .env("TORTIE_CONTROLLERS_SOCKET", &socket)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Controllers { child, log }
+        Controllers { child, log, socket }
     }
 
     /// On a Kubernetes API, with the rights that the manifest gives them.
@@ -124,6 +127,23 @@ impl Controllers {
         eventually(&format!("the log says {what:?}"), || self.log(), |log| log.contains(what));
     }
 
+    /// Asks as a probe does, `live` or `ready`: whether all is well, and what was said.
+    pub fn check(&self, what: &str) -> (bool, String) {
+        let asked = Command::new(env!("CARGO_BIN_EXE_tortie"))
+            .args(["controllers", "--check", what])
+            .env("TORTIE_CONTROLLERS_SOCKET", &self.socket)
+            .output()
+            .unwrap();
+        let said = [asked.stdout, asked.stderr].concat();
+        (asked.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    /// Sends a signal, for example `-STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -132,8 +152,7 @@ impl Controllers {
 
     /// SIGTERM, and its end.
     pub fn stop(&mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 }

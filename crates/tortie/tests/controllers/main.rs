@@ -6,6 +6,7 @@ mod alone;
 mod beside;
 mod calicoctl;
 mod cluster;
+mod health;
 mod lab;
 mod lead;
 mod tokens;

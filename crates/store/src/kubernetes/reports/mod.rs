@@ -143,7 +143,7 @@ pub fn run(
     let (mut reports, begin) = (Reports::default(), Instant::now());
     while goes_on() {
         let mut is_quiet = true;
-        for feed in &mut feeds {
+        for feed in feeds.iter_mut().take_while(|_| goes_on()) {
             match feed.next(Duration::ZERO) {
                 Ok(events) => {
                     is_quiet &= events.is_empty();
