@@ -59,5 +59,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the same may succeed when it is tried again: a datastore can't be reached, or others were faster.
+    pub fn passes(&self) -> bool {
+        use tortie_store::Error::{Conflict, Unavailable, Unknown, UpdateConflict};
+        let Error::Store(error) = self else { return false };
+        matches!(error, Unavailable { .. } | Unknown { .. } | Conflict { .. } | UpdateConflict { .. })
+    }
+}
+
 /// Shorthand.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -7,12 +7,14 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::config::Environment;
 use crate::kubernetes::Machine;
 use crate::monitors::spawn;
 use crate::{Error, Result};
@@ -20,15 +22,30 @@ use crate::{Error, Result};
 /// What every pod has.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// How often it is looked whether there is a new token, and how soon a refused one is asked for again.
-const PERIOD: Duration = Duration::from_secs(60);
+/// When what is done, see [`Wanted::timing`].
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// How often it is looked whether there is a new token, and how soon a refused one is asked for again.
+    pub look: Duration,
+    /// How long a token of an account of its own is used at most; half its time, if that is less.
+    pub renew: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { look: Duration::from_secs(60), renew: Duration::from_secs(24 * 3600) }
+    }
+}
+
+/// How soon it is tried again while the API can't be reached.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Where tokens come from.
 enum Tokens {
     /// The agent's own; others renew it when a fifth of its hour is left.
     Own,
-    /// That account's; it is renewed when half of its time is over.
-    Of { machine: Machine, namespace: String, account: String, due: Instant },
+    /// That account's.
+    Of { machine: Machine, namespace: Option<String>, account: String, renew: Duration, due: Instant },
 }
 
 /// What a kubeconfig is made with.
@@ -39,59 +56,96 @@ pub struct Wanted {
     pub server: String,
     /// The cluster and the plugin's own account in the agent's namespace.
     pub account: Option<(Machine, String)>,
+    /// Where the agent's pod has the files of its own account.
+    pub files: PathBuf,
+    /// When what is done.
+    pub timing: Timing,
 }
 
-/// Keeps a kubeconfig true as long as the process lives. The first is there when this returns.
+impl Wanted {
+    /// What the environment says of it, in a pod of this node; `None` if nothing.
+    pub fn of(environment: &Environment, machine: Option<&Machine>) -> Option<Wanted> {
+        let host = environment.get("KUBERNETES_SERVICE_HOST")?;
+        let port = environment.get("KUBERNETES_SERVICE_PORT")?;
+        let server = if host.contains(':') {
+            format!("https://[{host}]:{port}")
+        } else {
+            format!("https://{host}:{port}")
+        };
+        let account = environment.get("CALICO_CNI_SERVICE_ACCOUNT").map(str::to_owned);
+        Some(Wanted {
+            path: environment.get("CNI_KUBECONFIG")?.into(),
+            server,
+            account: machine.cloned().zip(account),
+            files: ACCOUNT.into(),
+            timing: Timing::default(),
+        })
+    }
+}
+
+/// A kubeconfig that is kept true until this is dropped.
+#[derive(Debug)]
+pub struct Kept(Arc<()>);
+
+/// Keeps a kubeconfig true, in a thread. `failed` hears of it if there can be no first one; an API that can't be reached is
+/// waited for.
 ///
 /// # Errors
-/// If it can't be written, or there is no token for it.
-pub fn keep(wanted: Wanted) -> Result<()> {
-    let Wanted { path, server, account } = wanted;
-    let directory = Path::new(ACCOUNT);
+/// If there is no thread for it.
+pub fn keep(wanted: Wanted, failed: impl FnOnce(Error) + Send + 'static) -> Result<Kept> {
+    let Wanted { path, server, account, files, timing } = wanted;
     let mut tokens = match account {
         None => Tokens::Own,
         Some((machine, account)) => {
-            let namespace = read(directory, "namespace")?;
-            Tokens::Of { machine, namespace: namespace.trim().to_owned(), account, due: Instant::now() }
+            let (renew, due) = (timing.renew, Instant::now());
+            Tokens::Of { machine, namespace: None, account, renew, due }
         }
     };
-    let mut token = String::new();
-    match tokens.next() {
-        Ok(first) => {
-            token = first.unwrap_or_default();
-            write(&path, &server, &token, directory)?;
-        }
-        // The one of before is good for hours.
-        Err(error) if path.exists() => tracing::warn!(%error, "the plugin's kubeconfig stays as it was"),
-        Err(error) => return Err(error),
-    }
+    let kept = Kept(Arc::new(()));
+    let is_wanted = Arc::downgrade(&kept.0);
     spawn("kubeconfig", move || {
-        loop {
-            sleep(PERIOD);
-            let kept = tokens.next().and_then(|next| {
+        let (mut token, mut said) = (String::new(), None);
+        while is_wanted.strong_count() > 0 {
+            let done = tokens.next(&files).and_then(|next| {
                 if next.as_ref().is_none_or(|next| *next == token) && (path.exists() || token.is_empty()) {
                     return Ok(());
                 }
                 token = next.unwrap_or_else(|| std::mem::take(&mut token));
-                write(&path, &server, &token, directory)
+                write(&path, &server, &token, &files)
             });
-            if let Err(error) = kept {
-                tracing::warn!(%error, "the plugin's kubeconfig stays as it was");
+            match done {
+                Ok(()) => {
+                    said = None;
+                    sleep(timing.look);
+                }
+                Err(error) if error.passes() || path.exists() => {
+                    let words = error.to_string();
+                    if said.as_ref() != Some(&words) {
+                        tracing::warn!(error = words, "the plugin's kubeconfig stays as it was");
+                        said = Some(words);
+                    }
+                    sleep(if error.passes() { SOON } else { timing.look });
+                }
+                Err(error) => return failed(error),
             }
         }
     })?;
-    Ok(())
+    Ok(kept)
 }
 
 impl Tokens {
     /// The token, if it is to be written now.
-    fn next(&mut self) -> Result<Option<String>> {
+    fn next(&mut self, files: &Path) -> Result<Option<String>> {
         match self {
-            Tokens::Own => read(Path::new(ACCOUNT), "token").map(Some),
+            Tokens::Own => read(files, "token").map(Some),
             Tokens::Of { due, .. } if Instant::now() < *due => Ok(None),
-            Tokens::Of { machine, namespace, account, due } => {
+            Tokens::Of { machine, namespace, account, renew, due } => {
+                let namespace = match namespace {
+                    Some(known) => known,
+                    None => namespace.insert(read(files, "namespace")?.trim().to_owned()),
+                };
                 let (token, left) = machine.token(namespace, account)?;
-                *due = Instant::now() + left / 2;
+                *due = Instant::now() + (left / 2).min(*renew);
                 Ok(Some(token))
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Both are parts of the cluster's own objects, whatever datastore Calico's objects are in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
@@ -61,6 +62,19 @@ impl Machine {
         let now = timestamp(SystemTime::now());
         let sent = self.cluster.send_object(Send::Patch, &path, &condition(health, &now))?;
         Ok(matches!(sent, Sent::Done(_)))
+    }
+
+    /// The addresses that the node's object names as its internal ones, in their order.
+    ///
+    /// # Errors
+    /// Those of the API. None if Kubernetes has no such node.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>> {
+        let Some(node) = self.cluster.object_at(&format!("/api/v1/nodes/{}", self.name))? else {
+            return Ok(Vec::new());
+        };
+        let named = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let internal = named.iter().filter(|address| address["type"] == "InternalIP");
+        Ok(internal.filter_map(|address| address["address"].as_str()?.parse().ok()).collect())
     }
 
     /// A token of a service account, and for how long it is good.

@@ -37,8 +37,8 @@ pub fn store(store: Arc<dyn Datastore>, heard: Sender<Heard>) -> Result<JoinHand
                 }
                 Err(error @ tortie_store::Error::Replaced { .. }) => {
                     tracing::error!(%error, "the agent ends, to begin anew; what is enforced stays enforced");
-                    // Without a listener it has ended already.
-                    return drop(heard.send(Heard::Replaced(error)));
+                    // Nothing that is known is true any more. Without a listener it has ended already.
+                    return drop(heard.send(Heard::Failed(error.into())));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the store does not answer; what is enforced stays enforced");

@@ -4,6 +4,8 @@
 //! through. Then threads listen (store, links, table, log, socket, web) and this one acts.
 
 mod configured;
+mod first;
+mod judge;
 mod pods;
 mod ports;
 mod report;
@@ -11,19 +13,15 @@ mod trace;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tortie_api::event::Event;
-use tortie_api::kind::{Kind, ResourceKey};
-use tortie_api::policy::Direction;
 use tortie_calc::network::Pools;
-use tortie_classify::lookup::{self, Detail};
-use tortie_dataplane::flat::{Op, Outcome as Verdicts, PathId, Step, Tables};
+use tortie_classify::lookup::Detail;
+use tortie_dataplane::flat::{Op, PathId, Step, Tables};
 use tortie_netlink::{nflog, sysctl};
 use tortie_nft::flat::{Closed, Cursor, Flat, LogTarget, Settings as TableSettings};
 use tortie_store::Datastore;
@@ -31,12 +29,14 @@ use tortie_store::resources::Client;
 
 use crate::config::{Environment, Settings, Severity, Stored};
 use crate::core::{Action, Core, Input, Outcome, Ticket, graph_config};
-use crate::kubernetes::{Machine, Up, refer};
+use crate::kubeconfig::{self, Wanted};
+use crate::kubernetes::{Machine, Up};
 use crate::ledger::{Ledger, RuleName};
 use crate::network::{self, Start};
-use crate::protocol::{Question, Reply, SideVerdict, TableVerdict};
-use crate::{Result, history, http, log, monitors, server, sys};
+use crate::protocol::{Question, Reply};
+use crate::{Error, Result, history, http, log, monitors, server, sys};
 use configured::Configured;
+use first::First;
 
 /// How often a part of the kernel's table is read back, and how many of its elements.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -50,8 +50,12 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(200);
 pub enum Heard {
     /// The store has changed.
     Events(Vec<Event>),
-    /// Where the store was is another one.
-    Replaced(tortie_store::Error),
+    /// The agent can't go on: where the store was is another one, or a start fails.
+    Failed(Error),
+    /// The store, which didn't answer at the start, says settings that only another start can take up.
+    Anew,
+    /// What a start needs of the store is done.
+    Begun,
     /// A CNI plugin has written this to the store; it waits until it is in force.
     Written(Vec<Event>, Answer),
     /// A link came, changed or went.
@@ -88,8 +92,18 @@ impl fmt::Debug for Answer {
     }
 }
 
+/// How a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// The store says settings that only another start can take up: the process is to begin anew, at once.
+    Anew,
+}
+
 /// Runs the agent in the calling thread's network namespace until `stop`; `logged` is told what to log. `machine` is the node in
-/// Kubernetes, if there is a cluster. What the agent put into the kernel stays and goes on judging.
+/// Kubernetes, if there is a cluster. What the agent put into the kernel stays and goes on judging. A store that doesn't answer
+/// is waited for.
 ///
 /// # Errors
 /// What keeps it from starting. Later troubles are logged, counted and mended.
@@ -99,11 +113,13 @@ pub fn run(
     machine: Option<Machine>,
     stop: &AtomicBool,
     logged: &dyn Fn(Severity),
-) -> Result<()> {
+) -> Result<Ended> {
     sys::share_heap();
     let client = Client::new(Arc::clone(store));
     // Which interfaces are workloads' may stand in the store, so it is asked before the closed table is made.
-    let stored = Stored::read(&client, environment.node()).unwrap_or_else(|error| {
+    let mut is_unsure = false;
+    let stored = Stored::read(&client, environment.node()).map_err(Error::from).unwrap_or_else(|error| {
+        is_unsure = error.passes();
         tracing::warn!(%error, "the store does not answer: closing by what the environment says");
         Stored::new(environment.node())
     });
@@ -111,8 +127,14 @@ pub fn run(
     let settings = &configured.resolved().settings.clone();
     logged(settings.severity);
     let (heard, hears) = channel();
-    // Reads while the closed table is made.
-    monitors::store(Arc::clone(store), heard.clone())?;
+    let first = First {
+        client: client.clone(),
+        environment: environment.clone(),
+        machine: machine.clone(),
+        unsure: is_unsure.then(|| configured.resolved().told.clone()),
+        heard: heard.clone(),
+    };
+    first.take()?;
     let mut driver = Flat::open(TableSettings {
         interface_prefixes: settings.interface_prefixes.clone(),
         endpoint_to_host: settings.endpoint_to_host,
@@ -135,10 +157,12 @@ pub fn run(
     sysctl::write("net/ipv4/ip_forward", "1")?;
     sysctl::write_if_present("net/ipv6/conf/all/forwarding", "1")?;
 
-    register(&client, &settings.node)?;
-    if let Some(machine) = &machine {
-        refer(&client, &settings.node, machine.name())?;
-    }
+    let _kept = Wanted::of(environment, machine.as_ref())
+        .map(|wanted| {
+            let failed = heard.clone();
+            kubeconfig::keep(wanted, move |error| drop(failed.send(Heard::Failed(error))))
+        })
+        .transpose()?;
     history::keep_short(client.clone())?;
 
     monitors::links(heard.clone())?;
@@ -156,6 +180,7 @@ pub fn run(
         client.clone(),
         settings.interface_prefixes.clone(),
         settings.network.clone(),
+        machine.clone(),
     )?;
     let (network, pods) = network::start(network)?;
     http::serve(settings.health.as_deref(), settings.metrics.as_deref(), heard.clone())?;
@@ -179,7 +204,9 @@ pub fn run(
         cursor: Cursor::default(),
         check_at: Instant::now() + CHECK_EVERY,
         heap_is_loose: false,
-        replaced: None,
+        begun: false,
+        anew: false,
+        failed: None,
         machine,
         up: None,
         network,
@@ -191,27 +218,6 @@ pub fn run(
     }
     drop(std::fs::remove_file(&settings.socket));
     ended
-}
-
-/// Makes sure that the store holds what every store holds, and this node, which a cluster's API must know already.
-fn register(client: &Client, node: &str) -> Result<()> {
-    client.ensure_initialized()?;
-    if client.store().knows_pods() {
-        client.get(&ResourceKey::cluster(Kind::Node, node))?;
-        return Ok(());
-    }
-    let object = json!({
-        "apiVersion": Kind::Node.api().version(),
-        "kind": Kind::Node.name(),
-        "metadata": {"name": node},
-        "spec": {},
-    });
-    match client.create(object) {
-        Ok(_) => tracing::info!(node, "this node is new to the store"),
-        Err(tortie_store::Error::AlreadyExists { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
 }
 
 /// The loop's state.
@@ -235,8 +241,12 @@ struct Agent<'a> {
     check_at: Instant,
     /// Whether an installation has left much memory that nobody uses.
     heap_is_loose: bool,
-    /// The store is another one than at the start.
-    replaced: Option<tortie_store::Error>,
+    /// What a start needs of the store is done.
+    begun: bool,
+    /// Another start is needed.
+    anew: bool,
+    /// Why it can't go on.
+    failed: Option<Error>,
     /// The node in Kubernetes, and whether it was told to be up.
     machine: Option<Machine>,
     up: Option<Up>,
@@ -247,11 +257,13 @@ struct Agent<'a> {
 }
 
 impl Agent<'_> {
-    fn run(&mut self, hears: &Receiver<Heard>, stop: &AtomicBool) -> Result<()> {
+    fn run(&mut self, hears: &Receiver<Heard>, stop: &AtomicBool) -> Result<Ended> {
         while !stop.load(Ordering::Relaxed) {
-            if let Some(error) = self.replaced.take() {
-                // Nothing that is known here is true any more: a new process begins with the new store.
-                return Err(error.into());
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            if self.anew {
+                return Ok(Ended::Anew);
             }
             let now = Instant::now();
             let due = [self.core.deadline(), self.driver.next_retirement()].into_iter().flatten().min();
@@ -268,7 +280,7 @@ impl Agent<'_> {
                 // What came meanwhile goes into the next commit, not after it.
                 self.drain(hears);
             }
-            if !self.mended && self.core.is_ready() {
+            if !self.mended && self.is_ready() {
                 self.mended = true;
                 drop(self.network.send(network::Told::InForce));
                 self.up = self.machine.as_ref().map(Up::tell).transpose()?;
@@ -289,7 +301,12 @@ impl Agent<'_> {
             }
             self.check();
         }
-        Ok(())
+        Ok(Ended::Stopped)
+    }
+
+    /// Whether pods that start can rely on it.
+    fn is_ready(&self) -> bool {
+        self.begun && self.core.is_ready()
     }
 
     fn next(&mut self) -> Option<Action> {
@@ -339,7 +356,9 @@ impl Agent<'_> {
                     self.lead_out();
                 }
             }
-            Heard::Replaced(error) => self.replaced = Some(error),
+            Heard::Failed(error) => self.failed = Some(error),
+            Heard::Anew => self.anew = true,
+            Heard::Begun => self.begun = true,
             Heard::Written(events, answer) => self.on_written(events, answer),
             Heard::Link(name) => self.look_at(&name),
             Heard::AllLinks => {
@@ -348,6 +367,12 @@ impl Agent<'_> {
             }
             Heard::Foreign(change) => {
                 tracing::warn!(change, "another process changed our table: putting it back");
+                // While nothing is known yet nothing passes at least.
+                if !self.core.is_in_sync()
+                    && let Err(error) = self.driver.install_closed()
+                {
+                    tracing::error!(%error, "the table could not be closed");
+                }
                 self.core.on_input(Input::Drift);
             }
             Heard::Logged(packet) => self.log(&packet),
@@ -457,36 +482,5 @@ impl Agent<'_> {
             Some(path_rules.logged.iter().map(|rule| RuleName::of(*rule, classifier)).collect::<Vec<_>>())
         });
         tracing::info!(target: "packet", "{}", log::line(&self.settings.log_prefix, &rules.unwrap_or_default(), packet));
-    }
-
-    /// The tables' verdict, as a packet of this node's endpoints would meet it.
-    fn judge(&self, source: IpAddr, destination: IpAddr, protocol: u8, detail: Detail) -> TableVerdict {
-        let tables = self.driver.tables();
-        let side = |direction, own, other| {
-            let (key, endpoint) = self
-                .core
-                .classifier()
-                .endpoints()
-                .iter()
-                .find(|(_, endpoint)| endpoint.addresses.contains(&own))?;
-            let packet = lookup::Packet { own, other, protocol, detail };
-            let verdict = lookup::judge(tables, &endpoint.interface, direction, &packet)?;
-            let rules = self.ledger.rules(verdict.path, self.core.classifier())?;
-            let (rule, passed) = rules.split_last()?;
-            let action = match verdict.outcome {
-                Verdicts::Allow => "allow",
-                Verdicts::Deny => "deny",
-            };
-            Some(SideVerdict {
-                endpoint: key.full_name(),
-                action: action.to_owned(),
-                rule: rule.clone(),
-                passed: passed.to_vec(),
-            })
-        };
-        TableVerdict {
-            egress: side(Direction::Egress, source, destination),
-            ingress: side(Direction::Ingress, destination, source),
-        }
     }
 }

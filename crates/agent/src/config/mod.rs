@@ -22,9 +22,10 @@ use tortie_calc::network::Wants;
 use tortie_dataplane::network::LeavesAs;
 use tortie_nft::flat::{EndpointToHost, LogTarget, Ownership};
 
-use crate::Error;
+use crate::{Error, network, pools};
 use reader::{Reader, address};
 
+pub use reader::{FLAG, flag};
 pub use stored::Stored;
 
 /// Where the agent answers, unless `TORTIE_SOCKET` says otherwise.
@@ -256,6 +257,14 @@ impl Environment {
         };
         let (told, refused) = read.end();
         Resolved { settings, told, refused }
+    }
+
+    /// All that the process was started with and that can't work; `is_node` says whether there is a Kubernetes in which this is
+    /// a node.
+    pub fn refused(&self, is_node: bool) -> Vec<Error> {
+        let settings = self.resolve(&Stored::default()).refused.into_iter().map(|refused| refused.error);
+        let (_, pools) = pools::read(|name| self.get(name).map(str::to_owned));
+        settings.chain(network::refused(self, is_node)).chain(pools).collect()
     }
 
     /// A variable that isn't empty.

@@ -3,7 +3,7 @@
 //! `IP` and `IP6` say so as in Calico: an address, `autodetect`, `none`, or nothing, which for IPv4 means to look for one
 //! if none is stored, and for IPv6 to leave what is stored. `IP_AUTODETECTION_METHOD` says where to look.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 use ipnet::IpNet;
 use regex_lite::Regex;
@@ -59,14 +59,32 @@ pub enum Method {
     SkipInterface(Vec<Regex>),
     /// Any address in one of these.
     Cidr(Vec<IpNet>),
+    /// The one from which packets to this address or name leave.
+    CanReach(String),
+    /// The `InternalIP` that Kubernetes' Node object names.
+    Kubernetes,
 }
 
+/// What is known of the machine where an address is looked for.
+pub struct Machine<'a> {
+    /// Its interfaces.
+    pub links: &'a [Link],
+    /// Their addresses.
+    pub addresses: &'a [Address],
+    /// Asks Kubernetes for the node's addresses.
+    pub kubernetes: &'a dyn Fn() -> Result<Vec<IpAddr>>,
+}
+
+/// What methods there are.
+const METHODS: &str = "first-found, interface=REGEX,..., skip-interface=REGEX,..., cidr=CIDR,..., can-reach=DESTINATION or \
+                       kubernetes-internal-ip (of a node of a Kubernetes cluster)";
+
 impl Wanted {
-    /// Reads what the variable of a family says.
+    /// Reads what the variable of a family says; `is_node` says whether there is a Kubernetes in which this is a node.
     ///
     /// # Errors
     /// [`Error::Setting`].
-    pub fn parse(v4: bool, value: Option<&str>, method: Option<&str>) -> Result<Self> {
+    pub fn parse(v4: bool, value: Option<&str>, method: Option<&str>, is_node: bool) -> Result<Self> {
         let (name, method_name) =
             if v4 { ("IP", "IP_AUTODETECTION_METHOD") } else { ("IP6", "IP6_AUTODETECTION_METHOD") };
         let fault = |name: &str, found: &str, expected| Error::Setting {
@@ -76,10 +94,8 @@ impl Wanted {
         };
         let method = || {
             let text = method.unwrap_or("first-found");
-            Method::parse(text).ok_or_else(|| {
-                let expected = "first-found, interface=REGEX,..., skip-interface=REGEX,... or cidr=CIDR,...";
-                fault(method_name, text, expected)
-            })
+            let known = Method::parse(text).filter(|method| is_node || !matches!(method, Method::Kubernetes));
+            known.ok_or_else(|| fault(method_name, text, METHODS))
         };
         Ok(match value {
             None if v4 => Self::FoundOnce(method()?),
@@ -97,24 +113,21 @@ impl Wanted {
     }
 
     /// The address that should be stored, if another one should be.
-    pub fn next(
-        &self,
-        v4: bool,
-        stored: Option<IpNet>,
-        links: &[Link],
-        addresses: &[Address],
-    ) -> Option<IpNet> {
+    ///
+    /// # Errors
+    /// Those of Kubernetes, if it has to be asked.
+    pub fn next(&self, v4: bool, stored: Option<IpNet>, machine: &Machine<'_>) -> Result<Option<IpNet>> {
         let next = match self {
             Self::Given(address, prefix) => {
-                let on = addresses.iter().find(|found| found.net.addr() == *address);
+                let on = machine.addresses.iter().find(|found| found.net.addr() == *address);
                 let prefix = prefix.or(on.map(|found| found.net.prefix_len()));
                 prefix.map_or(Some((*address).into()), |prefix| IpNet::new(*address, prefix).ok())
             }
             Self::FoundOnce(_) if stored.is_some() => None,
-            Self::Found(method) | Self::FoundOnce(method) => method.find(v4, links, addresses),
+            Self::Found(method) | Self::FoundOnce(method) => method.find(v4, machine)?,
             Self::Stored => None,
         };
-        next.filter(|next| Some(*next) != stored)
+        Ok(next.filter(|next| Some(*next) != stored))
     }
 }
 
@@ -125,6 +138,10 @@ impl Method {
         };
         Some(match text.split_once('=') {
             None if text == "first-found" => Self::FirstFound,
+            None if text == "kubernetes-internal-ip" => Self::Kubernetes,
+            Some(("can-reach", destination)) if !destination.trim().is_empty() => {
+                Self::CanReach(destination.trim().to_owned())
+            }
             Some(("interface", names)) => Self::Interface(regexes(names)?),
             Some(("skip-interface", names)) => Self::SkipInterface(regexes(names)?),
             Some(("cidr", nets)) => {
@@ -134,7 +151,21 @@ impl Method {
         })
     }
 
-    fn find(&self, v4: bool, links: &[Link], addresses: &[Address]) -> Option<IpNet> {
+    fn find(&self, v4: bool, machine: &Machine<'_>) -> Result<Option<IpNet>> {
+        let Machine { links, addresses, kubernetes } = machine;
+        let on_an_interface = |address: IpAddr| {
+            let mut nets = addresses.iter().map(|found| found.net);
+            nets.find(|net| net.addr() == address)
+        };
+        match self {
+            Self::CanReach(destination) => return Ok(leaving_for(destination, v4).and_then(on_an_interface)),
+            Self::Kubernetes => {
+                let named = kubernetes()?;
+                let mut own = named.into_iter().filter(|address| address.is_ipv4() == v4);
+                return Ok(own.find_map(on_an_interface));
+            }
+            Self::FirstFound | Self::Interface(_) | Self::SkipInterface(_) | Self::Cidr(_) => {}
+        }
         let made_by_software =
             |link: &&Link| PASSED_OVER.iter().any(|beginning| link.name.starts_with(beginning));
         let named = |link: &&Link, names: &[Regex]| names.iter().any(|name| name.is_match(&link.name));
@@ -142,16 +173,33 @@ impl Method {
             Self::FirstFound => !made_by_software(link),
             Self::Interface(names) => named(link, names),
             Self::SkipInterface(names) => !named(link, names) && !made_by_software(link),
-            Self::Cidr(_) => true,
+            _ => true,
         });
-        links.filter(|link| link.up).find_map(|link| {
+        Ok(links.filter(|link| link.up).find_map(|link| {
             let mut nets = addresses.iter().filter(|address| address.index == link.index).map(|found| found.net);
             nets.find(|net| {
                 let usable = net.addr().is_ipv4() == v4 && is_global(net.addr());
                 usable && !matches!(self, Self::Cidr(cidrs) if !cidrs.iter().any(|cidr| cidr.contains(&net.addr())))
             })
-        })
+        }))
     }
+}
+
+/// From which address packets leave for a destination. Nothing is sent: the kernel is asked for the way.
+fn leaving_for(destination: &str, v4: bool) -> Option<IpAddr> {
+    let leaves = || -> std::io::Result<Option<IpAddr>> {
+        // Any port does.
+        let known = (destination, 80).to_socket_addrs()?.find(|to: &SocketAddr| to.is_ipv4() == v4);
+        let Some(to) = known else { return Ok(None) };
+        let any: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(to)?;
+        Ok(Some(socket.local_addr()?.ip()))
+    };
+    leaves().unwrap_or_else(|error| {
+        tracing::warn!(%error, destination, "no way leads there: this node's address stays as it is (can-reach)");
+        None
+    })
 }
 
 fn is_global(address: IpAddr) -> bool {
@@ -246,12 +294,17 @@ mod tests {
                 Some("fd01::11/64"),
             ),
             (Some("autodetect"), Some("cidr=11.0.0.0/8"), None, None),
+            // The first is on no interface.
+            (Some("autodetect"), Some("kubernetes-internal-ip"), Some("10.1.0.11/24"), Some("fd01::11/64")),
             (Some("none"), None, None, None),
         ];
         for (value, method, v4, v6) in table {
             let found = |is_v4| {
-                let wanted = Wanted::parse(is_v4, value, method).unwrap();
-                wanted.next(is_v4, None, &links, &addresses).map(|net| net.to_string())
+                let wanted = Wanted::parse(is_v4, value, method, true).unwrap();
+                let kubernetes =
+                    || Ok(["10.5.5.5", "10.1.0.11", "fd01::11"].map(|text| text.parse().unwrap()).to_vec());
+                let machine = Machine { links: &links, addresses: &addresses, kubernetes: &kubernetes };
+                wanted.next(is_v4, None, &machine).unwrap().map(|net| net.to_string())
             };
             assert_eq!((found(true).as_deref(), found(false).as_deref()), (v4, v6), "{value:?} {method:?}");
         }
@@ -271,20 +324,59 @@ mod tests {
             (Some("192.168.77.200/24"), None),
         ];
         for (value, expected) in table {
-            let wanted = Wanted::parse(true, value, None).unwrap();
-            let next = wanted.next(true, stored, &links, &addresses).map(|net| net.to_string());
+            let wanted = Wanted::parse(true, value, None, false).unwrap();
+            let machine = Machine { links: &links, addresses: &addresses, kubernetes: &|| Ok(Vec::new()) };
+            let next = wanted.next(true, stored, &machine).unwrap().map(|net| net.to_string());
             assert_eq!(next.as_deref(), expected, "{value:?}");
         }
     }
 
     #[test]
     fn what_cannot_work_is_refused_by_name() {
-        let fault = |v4, value, method| Wanted::parse(v4, value, method).unwrap_err().to_string();
+        let fault = |v4, value, method| Wanted::parse(v4, value, method, false).unwrap_err().to_string();
         assert!(fault(true, Some("fd77::1"), None).starts_with("IP is \"fd77::1\": expected an address"));
         assert!(fault(false, Some("10.0.0.1"), None).starts_with("IP6 is \"10.0.0.1\""));
-        let unknown = fault(true, None, Some("can-reach=8.8.8.8"));
-        assert!(
-            unknown.starts_with("IP_AUTODETECTION_METHOD is \"can-reach=8.8.8.8\": expected first-found")
-        );
+        for method in ["reach=8.8.8.8", "can-reach=", "kubernetes-internal-ip", "interface=["] {
+            let said = fault(true, None, Some(method));
+            let expected = format!("IP_AUTODETECTION_METHOD is {method:?}: expected first-found, ");
+            assert!(said.starts_with(&expected) && said.contains("can-reach=DESTINATION"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_address_that_reaches_a_destination_is_that_of_its_route() {
+        let namespace =
+            tortie_netlink::OwnedNamespace::create(&format!("tt-{}-reach", std::process::id())).unwrap();
+        let ip = |arguments: &str| {
+            let mut ip = std::process::Command::new("ip");
+            let done = ip.args(["-n", namespace.name()]).args(arguments.split(' ')).status().unwrap();
+            assert!(done.success(), "{arguments}");
+        };
+        for (name, net, net6) in [("one", "10.1.0.1/24", "fd01::1/64"), ("two", "10.2.0.1/24", "fd02::1/64")]
+        {
+            ip(&format!("link add {name} type veth peer name far{name}"));
+            ip(&format!("link set far{name} up"));
+            ip(&format!("addr add {net} dev {name}"));
+            ip(&format!("addr add {net6} dev {name} nodad"));
+            ip(&format!("link set {name} up"));
+        }
+        ip("route add 198.51.100.0/24 via 10.2.0.9");
+        ip("route add 2001:db8::/32 via fd02::9");
+        let found = |method: &str, is_v4: bool| {
+            let wanted = Wanted::parse(is_v4, Some("autodetect"), Some(method), false).unwrap();
+            let look = || {
+                let mut netlink = tortie_netlink::Rtnetlink::open().unwrap();
+                let (links, addresses) = (netlink.links().unwrap(), netlink.addresses().unwrap());
+                let machine =
+                    Machine { links: &links, addresses: &addresses, kubernetes: &|| Ok(Vec::new()) };
+                wanted.next(is_v4, None, &machine).unwrap().map(|net| net.to_string())
+            };
+            namespace.run(look).unwrap()
+        };
+        assert_eq!(found("first-found", true).as_deref(), Some("10.1.0.1/24"));
+        assert_eq!(found("can-reach=198.51.100.7", true).as_deref(), Some("10.2.0.1/24"));
+        assert_eq!(found("can-reach=2001:db8::7", false).as_deref(), Some("fd02::1/64"));
+        assert_eq!(found("can-reach=203.0.113.1", true), None, "no way leads there");
+        assert_eq!(found("can-reach=198.51.100.7", false), None, "it is of the other family");
     }
 }

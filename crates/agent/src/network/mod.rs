@@ -38,9 +38,10 @@ use tortie_netlink::rtnetlink::{NetworkEvent, NetworkMonitor, RouteFilter, Vxlan
 use tortie_store::blocks::{BlockEvent, Blocks};
 use tortie_store::resources::Client;
 
-use crate::Result;
 use crate::config::{Environment, Network as Settings};
+use crate::kubernetes::Machine;
 use crate::monitors::{spawn, wait};
+use crate::{Error, Result};
 use lease::Lease;
 pub use mtu::PodMtu;
 pub use plan::{PROTOCOL, devices};
@@ -93,6 +94,20 @@ pub struct Start {
     settings: Settings,
     /// Interfaces that say how large packets may be.
     mtu_interfaces: Regex,
+    /// The node in Kubernetes, if there is a cluster.
+    machine: Option<Machine>,
+}
+
+/// What of the variables for the node's addresses can't work.
+pub fn refused(environment: &Environment, is_node: bool) -> Vec<Error> {
+    wanted(environment, is_node).into_iter().filter_map(Result::err).collect()
+}
+
+fn wanted(environment: &Environment, is_node: bool) -> [Result<address::Wanted>; 2] {
+    let of = |v4, value, method| {
+        address::Wanted::parse(v4, environment.get(value), environment.get(method), is_node)
+    };
+    [of(true, "IP", "IP_AUTODETECTION_METHOD"), of(false, "IP6", "IP6_AUTODETECTION_METHOD")]
 }
 
 impl Start {
@@ -105,15 +120,13 @@ impl Start {
         client: Client,
         workloads: Vec<String>,
         settings: Settings,
+        machine: Option<Machine>,
     ) -> Result<Self> {
-        let wanted =
-            |v4, value, method| address::Wanted::parse(v4, environment.get(value), environment.get(method));
-        let addresses = [
-            wanted(true, "IP", "IP_AUTODETECTION_METHOD")?,
-            wanted(false, "IP6", "IP6_AUTODETECTION_METHOD")?,
-        ];
+        let [v4, v6] = wanted(environment, machine.is_some());
+        let addresses = [v4?, v6?];
         let mtu_interfaces = Regex::new(&settings.mtu_interfaces).expect("it was tried when it was read");
-        Ok(Self { client, node: environment.node().into(), workloads, addresses, settings, mtu_interfaces })
+        let node = environment.node().into();
+        Ok(Self { client, node, workloads, addresses, settings, mtu_interfaces, machine })
     }
 }
 
@@ -299,10 +312,13 @@ impl Keeper {
     /// Writes the node's addresses into its object, where they are other ones. The routes follow when the store says so.
     fn keep_addresses(&mut self) -> Result<()> {
         let (links, addresses) = (self.netlink.links()?, self.netlink.addresses()?);
+        let machine = self.start.machine.as_ref();
+        let kubernetes = || machine.map_or_else(|| Ok(Vec::new()), Machine::addresses);
+        let seen = address::Machine { links: &links, addresses: &addresses, kubernetes: &kubernetes };
         let families = [(Family::V4, "ipv4Address"), (Family::V6, "ipv6Address")];
         for (wanted, (family, field)) in self.start.addresses.iter().zip(families) {
             let stored = self.topology.own(family);
-            let Some(next) = wanted.next(family == Family::V4, stored, &links, &addresses) else { continue };
+            let Some(next) = wanted.next(family == Family::V4, stored, &seen)? else { continue };
             tracing::info!(address = %next, "this node's address");
             address::update_node(&self.start.client, &self.start.node, |spec| {
                 if let Some(spec) = spec.as_object_mut() {

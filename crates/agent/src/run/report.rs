@@ -66,7 +66,7 @@ impl Agent<'_> {
             node: self.settings.node.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             in_sync: self.core.is_in_sync(),
-            ready: self.core.is_ready(),
+            ready: self.is_ready(),
             table_owned: self.driver.is_owned(),
             sizes: Sizes {
                 classes: sizes.classes,

@@ -1,8 +1,9 @@
 //! `tortie agent`: the node agent, in the foreground until it is told to stop.
 
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use tabwriter::TabWriter;
 use tortie_agent::config::{Environment, Severity, Stored};
-use tortie_agent::kubeconfig::{self, Wanted};
 use tortie_agent::kubernetes::Machine;
+use tortie_agent::run::Ended;
 use tortie_store::resources::Client;
 
 /// How long the agent waits for Kubernetes when it says something of its node; an agent that stops has five seconds.
@@ -40,33 +41,39 @@ pub fn run(arguments: Arguments, log_what: &dyn Fn(Severity)) -> anyhow::Result<
     let hostname = nix::unistd::gethostname().context("the machine's name")?;
     let hostname = hostname.to_string_lossy().to_lowercase();
     let environment = Environment::new(std::env::vars(), &hostname);
-    let refused = environment.resolve(&Stored::default()).refused;
+    let machine = crate::settings::cluster(&config, Some(NODE_PATIENCE))?.map(|cluster| {
+        let name = environment.get("CALICO_K8S_NODE_REF").unwrap_or_else(|| environment.node());
+        Machine::new(cluster, name.to_owned())
+    });
+    let refused = environment.refused(machine.is_some());
     if !refused.is_empty() {
-        refused.iter().for_each(|refused| eprintln!("{}", refused.error));
+        refused.iter().for_each(|error| eprintln!("{error}"));
         bail!("{} settings cannot work", refused.len());
     }
     let client = crate::settings::client(&config, None)?;
     if check {
         return show(&environment, &client);
     }
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    tortie_agent::pools::make(&client, variable)?;
-    let machine = crate::settings::cluster(&config, Some(NODE_PATIENCE))?.map(|cluster| {
-        let name = variable("CALICO_K8S_NODE_REF").unwrap_or_else(|| environment.node().to_owned());
-        Machine::new(cluster, name)
-    });
-    if let (Some(path), Some(host), Some(port)) =
-        (variable("CNI_KUBECONFIG"), variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"))
-    {
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let account = machine.clone().zip(variable("CALICO_CNI_SERVICE_ACCOUNT"));
-        kubeconfig::keep(Wanted { path: path.into(), server: format!("https://{host}:{port}"), account })?;
-    }
     tracing::info!(node = environment.node(), version = env!("CARGO_PKG_VERSION"), "starting");
     let stop = stop_on_signal()?;
-    tortie_agent::run::run(&environment, client.store(), machine, &stop, log_what)?;
-    tracing::info!("stopped; what is in the kernel goes on judging");
-    Ok(ExitCode::SUCCESS)
+    match tortie_agent::run::run(&environment, client.store(), machine, &stop, log_what)? {
+        Ended::Stopped => {
+            tracing::info!("stopped; what is in the kernel goes on judging");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::Anew => begin_anew(),
+    }
+}
+
+/// Makes this process a new agent. Whoever started it doesn't notice: nobody waits before the next start, as after a failure.
+fn begin_anew() -> anyhow::Result<ExitCode> {
+    tracing::info!("beginning anew: the store says settings that only a start takes up");
+    let mut arguments = std::env::args_os();
+    let mut program = Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        program.arg0(name);
+    }
+    Err(program.args(arguments).exec()).context("begin anew")
 }
 
 /// Prints what each setting comes to and who says so, then what the store says that can't work.

@@ -78,7 +78,7 @@ impl Machine {
     }
 }
 
-fn letting_in(port: &str) -> String {
+pub fn letting_in(port: &str) -> String {
     format!(
         "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: db-in, namespace: shop}}, \
          spec: {{podSelector: {{matchLabels: {{app: db}}}}, ingress: [{{from: [{{podSelector: {{matchLabels: {{app: web}}}}}}], ports: [{{port: {port}}}]}}]}}}}"
@@ -86,7 +86,7 @@ fn letting_in(port: &str) -> String {
 }
 
 /// Waits until the policy that was applied last is in force: the port that is open says so.
-fn in_force(pods: &Pods, open: u16) {
+pub fn in_force(pods: &Pods, open: u16) {
     let patience = Instant::now() + Duration::from_secs(60);
     while !pods.is_judged_by(open) {
         assert!(Instant::now() < patience, "port {open} doesn't open");

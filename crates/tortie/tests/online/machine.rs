@@ -49,10 +49,16 @@ impl Machine {
         machine
     }
 
-    /// The same before an agent of ours was ever there.
-    pub fn on_kubernetes_without_agent(name: &str) -> Self {
+    /// The same before an agent of ours was ever there, nor anything of Calico's but its kinds.
+    pub fn on_empty_kubernetes(name: &str) -> Self {
         let mut machine = Self::bare(name);
         machine.kube = Some(Kube::start(&machine.host, &machine.files.path().join("kube")));
+        machine
+    }
+
+    /// The same with a pool.
+    pub fn on_kubernetes_without_agent(name: &str) -> Self {
+        let machine = Self::on_empty_kubernetes(name);
         machine.apply(
             "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: 10.65.0.0/16}\n",
         );
@@ -118,13 +124,18 @@ impl Machine {
     }
 
     pub fn start(&mut self) {
+        self.spawn();
+        self.status_when(|status| status["ready"] == true);
+    }
+
+    /// Starts an agent, and doesn't wait for it.
+    pub fn spawn(&mut self) {
         let log = std::fs::File::create(self.log()).unwrap();
         let mut agent = self.command(&["agent"]);
         if let Some(cluster) = &self.cluster {
             agent.env("ETCD_ENDPOINTS", cluster.way.endpoint.to_string());
         }
         self.agent = Some(agent.envs(self.variables.clone()).stderr(log).spawn().unwrap());
-        self.status_when(|status| status["ready"] == true);
     }
 
     pub fn log(&self) -> PathBuf {

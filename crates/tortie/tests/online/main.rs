@@ -9,6 +9,7 @@ mod faults;
 mod kube;
 mod kube_beside;
 mod kube_ports;
+mod kube_start;
 mod machine;
 mod moves;
 mod packets;
