@@ -187,7 +187,10 @@ impl Session {
                             return Err(Error::Unknown { attempt: request.attempt.to_owned(), cause: words });
                         }
                         Verdict::Again => {
-                            if let Some(seconds) = answer.retry_after {
+                            // One that has just started says so many seconds for what is ready in a moment.
+                            if let Some(seconds) = answer.retry_after
+                                && answer.status == StatusCode::TOO_MANY_REQUESTS
+                            {
                                 sleep(Duration::from_secs(seconds).min(left)).await;
                             }
                             (trouble::explain(request.attempt, &answer), true)
