@@ -361,17 +361,23 @@ impl<'a> Work<'a> {
             // Memory has no free address left; the store may.
             self.look_up_claims(true).await;
         }
-        let block = self.new_block().await?;
-        let found = block.record.free(&self.view.reservations);
-        if found < free {
-            return Err(Stop::Error(Error::TooFewFree {
-                block: block.record.cidr,
-                free: found,
-                wanted: free,
-            }));
+        for _ in 0..ATTEMPTS {
+            let block = self.new_block().await?;
+            let found = block.record.free(&self.view.reservations);
+            if found >= free {
+                self.owned += 1;
+                return Ok(block);
+            }
+            // Others of this host may have taken its last address since it was chosen; then another is chosen.
+            if found > 0 || block.record.is_empty() {
+                return Err(Stop::Error(Error::TooFewFree {
+                    block: block.record.cidr,
+                    free: found,
+                    wanted: free,
+                }));
+            }
         }
-        self.owned += 1;
-        Ok(block)
+        Err(Stop::Error(Error::Retries))
     }
 
     async fn look_at(&mut self, cidr: IpNet, listed: Stored<Claim>, free: u32) -> Option<Stored<Arc<Block>>> {

@@ -13,6 +13,8 @@ use tortie_ipam::machine::{Machine, Outcome, Request, Revision, Step};
 use tortie_ipam::record::Record;
 use tortie_ipam::transaction::{Ask, Job, Next, Task, Told, Transaction, Write};
 
+use crate::wave::{self, Order};
+
 /// A store in which a revision counts the writes of its key, so that writes of different keys commute.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
@@ -139,13 +141,18 @@ pub enum Way {
     Singly,
     /// All writes in one transaction.
     Together,
+    /// In a wave, for stores without transactions; what goes side by side comes in this order.
+    Wave(Order),
 }
 
 type Running<R> = Box<dyn FnMut(Option<Told>) -> Status<R>>;
 
+/// Where an operation stands that goes this way and has been told this.
+type After<R> = Box<dyn Fn(Way, &[Told]) -> Status<R>>;
+
 /// An operation that can be begun again and again.
 pub struct Operation<R> {
-    begin: Box<dyn Fn(Way) -> Running<R>>,
+    after: After<R>,
     pub way: Way,
     ways: &'static [Way],
 }
@@ -169,22 +176,27 @@ impl<R: 'static> Operation<R> {
         begin: impl Fn() -> Machine<T> + 'static,
         result: fn(T) -> R,
     ) -> Self {
-        let begin = move |way| match way {
-            Way::Singly => singly(begin(), cache.clone(), result),
-            Way::Together => together(vec![begin()], cache.clone().unwrap_or_default(), move |mut all| {
-                result(all.remove(0))
-            }),
+        let after = move |way, told: &[Told]| match way {
+            Way::Singly => replay(singly(begin(), cache.clone(), result), told),
+            _ => {
+                let result = move |mut all: Vec<T>| result(all.remove(0));
+                replay(together(vec![begin()], cache.clone().unwrap_or_default(), result), told)
+            }
         };
-        Operation { begin: Box::new(begin), way: Way::Singly, ways: &[Way::Singly, Way::Together] }
+        Operation { after: Box::new(after), way: Way::Singly, ways: &[Way::Singly, Way::Together] }
     }
 
-    /// Operations that share one transaction.
+    /// Operations that share one transaction, or a wave.
     pub fn together<T: 'static>(
         begin: impl Fn() -> Vec<Machine<T>> + 'static,
-        result: fn(Vec<T>) -> R,
+        result: impl Fn(Vec<T>) -> R + Copy + 'static,
     ) -> Self {
-        let begin = move |_| together(begin(), Cache::new(), result);
-        Operation { begin: Box::new(begin), way: Way::Together, ways: &[Way::Together] }
+        let after = move |way, told: &[Told]| match way {
+            Way::Wave(order) => wave::after(begin(), Cache::new(), order, told, result),
+            _ => replay(together(begin(), Cache::new(), result), told),
+        };
+        let ways = &[Way::Together, Way::Wave(Order::Forwards), Way::Wave(Order::Backwards)];
+        Operation { after: Box::new(after), way: Way::Together, ways }
     }
 
     /// The ways to try.
@@ -194,13 +206,16 @@ impl<R: 'static> Operation<R> {
 
     /// Where the operation stands when it has been told `history`.
     fn after(&self, history: &[Told]) -> Status<R> {
-        let mut running = (self.begin)(self.way);
-        let mut status = running(None);
-        for outcome in history {
-            status = running(Some(outcome.clone()));
-        }
-        status
+        (self.after)(self.way, history)
     }
+}
+
+fn replay<R>(mut running: Running<R>, told: &[Told]) -> Status<R> {
+    let mut status = running(None);
+    for outcome in told {
+        status = running(Some(outcome.clone()));
+    }
+    status
 }
 
 fn singly<T: 'static, R: 'static>(

@@ -194,6 +194,8 @@ fn two_hosts_that_begin_in_an_empty_pool() {
 #[test]
 fn two_pods_that_begin_on_one_host() {
     try_all("one host", &Store::default(), [assigns("node-a", "one", 1), assigns("node-a", "two", 1)]);
+    // The one's new block is full before he has an address of it.
+    try_all("last of a block", &Store::default(), [assigns("node-a", "one", 1), assigns("node-a", "two", 4)]);
 }
 
 #[test]
@@ -387,20 +389,20 @@ fn hosts_that_trust_a_stale_memory() {
     try_all("same memory", &store, [assigns(&of_a, "node-a", "one", 1), assigns(&of_a, "node-a", "two", 1)]);
 }
 
+/// Two pods of `node-a` at the same time.
+fn shares(handles: [&'static str; 2]) -> Operation<Said> {
+    let begin = move || handles.map(|handle| auto_assign(view(), START, mk_request("node-a", handle, 1)));
+    Operation::together(
+        move || begin().into(),
+        move |got: Vec<AutoAssigned>| {
+            Said::All(handles.into_iter().zip(got).map(|(handle, got)| has(handle, got)).collect())
+        },
+    )
+}
+
 #[test]
-fn two_pods_that_share_a_transaction_against_everything_else() {
-    let shared = || {
-        let begin =
-            || ["one", "four"].map(|handle| auto_assign(view(), START, mk_request("node-a", handle, 1)));
-        Operation::together(
-            move || begin().into(),
-            |got: Vec<AutoAssigned>| {
-                Said::All(
-                    ["one", "four"].into_iter().zip(got).map(|(handle, got)| has(handle, got)).collect(),
-                )
-            },
-        )
-    };
+fn two_pods_that_share_a_transaction_or_a_wave_against_everything_else() {
+    let shared = || shares(["one", "four"]);
     let store = after([auto_assign(view(), START, mk_request("node-a", "two", 2))]);
     let removes = || {
         Operation::new(
@@ -418,6 +420,14 @@ fn two_pods_that_share_a_transaction_against_everything_else() {
     try_all("shared and leaver", &store, [shared(), releases("two")]);
     try_all("shared and removal", &store, [shared(), removes()]);
     try_all("shared and check", &store, [shared(), checks()]);
+}
+
+#[test]
+fn two_processes_of_a_node_that_both_write_waves() {
+    let store = after([auto_assign(view(), START, mk_request("node-a", "zero", 1))]);
+    try_all("waves", &store, [shares(["one", "four"]), shares(["two", "five"])]);
+    // A handle of both, as of a pod that is tried again while its first attempt still runs.
+    try_with("waves of one pod", &store, [shares(["one", "four"]), shares(["one", "five"])], Handles::Same);
 }
 
 #[test]

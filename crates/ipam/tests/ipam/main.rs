@@ -9,3 +9,4 @@ mod random;
 mod replay;
 mod support;
 mod transactions;
+mod wave;
