@@ -1,4 +1,4 @@
-//! Many threads that want addresses at the same time, on both datastores: nobody gets what another has, and the records
+//! Many threads that want addresses at the same time, on each datastore: nobody gets what another has, and the records
 //! agree with what was told.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -18,10 +18,14 @@ use tortie_store::embedded::{Durability, Embedded};
 use tortie_store::etcd::server::{Server, Start};
 use tortie_store::etcd::{self, Etcd};
 use tortie_store::ipam::{Allocator, run};
+use tortie_store::kubernetes::{self, Kubernetes};
 use tortie_store::{Datastore, Write};
 
 const NOW: Now = Now(1_800_000_000_000_000_000);
 const THREADS: usize = 8;
+
+/// Calico's kinds, as users install them.
+const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds.yaml");
 
 fn embedded(directory: &Path) -> Arc<dyn Datastore> {
     let path = directory.join("tortie.db");
@@ -38,6 +42,21 @@ fn etcd(server: &Server) -> Arc<dyn Datastore> {
 
 fn mk_server(directory: &Path) -> Server {
     Server::start(Start { directory: directory.join("etcd"), ..Start::default() }).unwrap()
+}
+
+/// A Kubernetes API that knows Calico's kinds.
+fn mk_api(directory: &Path) -> kubernetes::server::Server {
+    let start = kubernetes::server::Start { directory: directory.join("api"), ..Default::default() };
+    let server = kubernetes::server::Server::start(start).unwrap();
+    server.kubectl(&["apply", "--server-side", "-f", KINDS], "").unwrap();
+    let known = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+    server.kubectl(&known, "").unwrap();
+    server
+}
+
+/// A connection of its own, as each node's and process's is.
+fn kubernetes(server: &kubernetes::server::Server) -> Arc<dyn Datastore> {
+    Arc::new(Kubernetes::open(server.options().unwrap()).unwrap())
 }
 
 fn mk_view() -> Arc<View> {
@@ -127,13 +146,13 @@ fn together(store: &Arc<dyn Datastore>) -> Vec<(&'static str, Way)> {
 }
 
 /// Two nodes; one of them twice, as two processes; and operations without an allocator on both.
-fn against_each_other(store: &Arc<dyn Datastore>) -> Vec<(&'static str, Way)> {
+fn against_each_other(open: &dyn Fn() -> Arc<dyn Datastore>) -> Vec<(&'static str, Way)> {
     let mut threads = Vec::new();
     for host in ["node-a", "node-a", "node-b"] {
-        let allocator = Arc::new(Allocator::new(Arc::clone(store)));
+        let allocator = Arc::new(Allocator::new(open()));
         threads.extend((0..3).map(|_| (host, Way::Together(Arc::clone(&allocator)))));
     }
-    threads.extend(["node-a", "node-b"].map(|host| (host, Way::Alone(Arc::clone(store)))));
+    threads.extend(["node-a", "node-b"].map(|host| (host, Way::Alone(open()))));
     threads
 }
 
@@ -153,10 +172,18 @@ fn eight_threads_on_etcd() {
 }
 
 #[test]
+fn eight_threads_on_the_kubernetes_api() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = mk_api(directory.path());
+    let store = kubernetes(&server);
+    all_at_once(&store, &together(&store), 100);
+}
+
+#[test]
 fn processes_against_each_other_on_the_embedded_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = embedded(directory.path());
-    all_at_once(&store, &against_each_other(&store), 60);
+    all_at_once(&store, &against_each_other(&|| Arc::clone(&store)), 60);
 }
 
 #[test]
@@ -164,7 +191,15 @@ fn processes_against_each_other_on_etcd() {
     let directory = tempfile::tempdir().unwrap();
     let server = mk_server(directory.path());
     let store = etcd(&server);
-    all_at_once(&store, &against_each_other(&store), 60);
+    all_at_once(&store, &against_each_other(&|| Arc::clone(&store)), 60);
+}
+
+#[test]
+fn processes_against_each_other_on_the_kubernetes_api() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = mk_api(directory.path());
+    let open = || kubernetes(&server);
+    all_at_once(&open(), &against_each_other(&open), 30);
 }
 
 #[test]
