@@ -50,15 +50,20 @@ fn of_resource(resource: &Resource) -> Option<String> {
         Resource::NetworkSet(set) => unusable(ItemReading::set(set).err()),
         Resource::GlobalNetworkSet(set) => unusable(ItemReading::global_set(set).err()),
         Resource::HostEndpoint(endpoint) => unusable(ItemReading::host(endpoint).err()),
+        Resource::FelixConfiguration(_) | Resource::IPPool(_) => in_words(resource),
         _ => None,
     }
+}
+
+fn in_words(resource: &Resource) -> Option<String> {
+    not_enforced(resource).map(|found| format!("{}: {}", found.effect, found.reason))
 }
 
 /// A policy that denies says why; one of which rules couldn't be kept says which.
 fn of_policy(resource: &Resource, reading: &Reading, faults: &[RuleFault]) -> Option<String> {
     let whole = match &reading.rules {
         Err(fault) => Some(format!("{}: {fault}", Effect::Denies)),
-        Ok(_) => not_enforced(resource).map(|found| format!("{}: {}", found.effect, found.reason)),
+        Ok(_) => in_words(resource),
     };
     let rules = faults.iter().map(|fault| format!("fails closed: {fault}"));
     let all: Vec<String> = whole.into_iter().chain(rules).collect();
@@ -108,6 +113,33 @@ mod tests {
                 Some("is not used: spec.nets: found \"here\", expected an IP address or a CIDR"),
             ),
             (Kind::NetworkSet, mk(json!({ "nets": ["10.0.0.0/8"] })), None),
+            (
+                Kind::FelixConfiguration,
+                mk(
+                    json!({ "wireguardEnabled": true, "bpfEnabled": false, "externalNodesList": ["10.0.0.0/8"] }),
+                ),
+                Some(
+                    "isn't carried out in full: externalNodesList: VXLAN is taken from known nodes alone; \
+                     wireguardEnabled: what goes from node to node isn't encrypted",
+                ),
+            ),
+            (
+                Kind::FelixConfiguration,
+                mk(
+                    json!({ "logSeverityScreen": "Debug", "nftablesFilterDenyAction": "Drop", "failsafeInboundHostPorts": [] }),
+                ),
+                None,
+            ),
+            (
+                Kind::IPPool,
+                mk(json!({ "cidr": "10.0.0.0/16", "ipipMode": "CrossSubnet" })),
+                Some("isn't carried out in full: ipipMode: "),
+            ),
+            (
+                Kind::IPPool,
+                mk(json!({ "cidr": "10.0.0.0/16", "ipipMode": "Never", "vxlanMode": "Always" })),
+                None,
+            ),
         ] {
             let found = said(kind, &object);
             match wanted {

@@ -10,6 +10,7 @@ use tortie_api::resource::Resource;
 
 use crate::error::{Fault, PolicyFault};
 use crate::policy::Types;
+use crate::settings;
 
 /// Why an object doesn't do what it says, or not all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Effect {
     WorkloadsAlone,
     /// A host endpoint leaves the host as it is.
     HostUntouched,
+    /// Settings, a pool or a workload: done but for what is named.
+    InPart,
 }
 
 impl fmt::Display for Effect {
@@ -40,11 +43,12 @@ impl fmt::Display for Effect {
             Self::Nothing => "has no effect",
             Self::WorkloadsAlone => "applies to workloads alone",
             Self::HostUntouched => "leaves the host untouched",
+            Self::InPart => "isn't carried out in full",
         })
     }
 }
 
-/// What of an object isn't enforced yet; `None` if all of it is. Cheap: nothing is parsed.
+/// What of an object isn't enforced yet; `None` if all of it is. Cheap for what there are many of: nothing is parsed.
 pub fn not_enforced(resource: &Resource) -> Option<NotEnforced> {
     let told = |effect, reason: String| Some(NotEnforced { effect, reason });
     let field = |effect, field| told(effect, Fault::NotEnforced { field }.to_string());
@@ -73,6 +77,14 @@ pub fn not_enforced(resource: &Resource) -> Option<NotEnforced> {
         }
         Resource::KubernetesClusterNetworkPolicy(policy) => {
             denies(in_policy(&policy.spec.types, &policy.spec.ingress, &policy.spec.egress))
+        }
+        Resource::FelixConfiguration(settings) => told(Effect::InPart, settings::missed_of(&settings.spec)?),
+        Resource::IPPool(pool) if !pool.spec.ipip_mode.is_empty() && pool.spec.ipip_mode != "Never" => told(
+            Effect::InPart,
+            "ipipMode: nothing is carried in IPIP, so other nodes don't reach its workloads".to_owned(),
+        ),
+        Resource::WorkloadEndpoint(endpoint) if endpoint.spec.qos_controls.is_some() => {
+            field(Effect::InPart, "qosControls")
         }
         Resource::Profile(profile) => denies(
             in_rules("ingress", &profile.spec.ingress).or_else(|| in_rules("egress", &profile.spec.egress)),

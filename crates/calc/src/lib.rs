@@ -34,6 +34,7 @@ mod rule;
 mod selection;
 mod services;
 mod sets;
+pub mod settings;
 mod stack;
 mod stats;
 mod symbol;

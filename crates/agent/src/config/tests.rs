@@ -221,3 +221,13 @@ fn how_connections_leave_pools_is_read_as_calico_writes_it() {
     assert_eq!(pools, Wants::default());
     assert!(wrong.iter().all(|(name, _)| refused.contains(name)), "{refused}");
 }
+
+#[test]
+fn what_is_called_not_carried_out_is_a_setting_of_calicos_that_the_agent_does_not_read() {
+    let kinds = include_str!("../../../../deploy/crds.yaml");
+    let Resolved { told, .. } = mk_environment(&[]).resolve(&Stored::default());
+    for field in tortie_calc::settings::fields() {
+        assert!(kinds.contains(&format!(" {field}:")), "{field} is no field");
+        assert!(told.iter().all(|told| told.name != field), "{field} is read");
+    }
+}

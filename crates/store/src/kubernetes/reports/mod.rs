@@ -21,13 +21,15 @@ use crate::sync::Feed;
 use crate::{Error, keys};
 
 /// The kinds of which is told.
-pub const KINDS: [Kind; 6] = [
+pub const KINDS: [Kind; 8] = [
     Kind::KubernetesNetworkPolicy,
     Kind::KubernetesClusterNetworkPolicy,
     Kind::NetworkPolicy,
     Kind::GlobalNetworkPolicy,
     Kind::NetworkSet,
     Kind::GlobalNetworkSet,
+    Kind::FelixConfiguration,
+    Kind::IPPool,
 ];
 
 /// How many reports are written at once, and how many a second after that.
