@@ -22,10 +22,8 @@ fn without_its_api_neither_of_two_is_ready_and_both_live_and_when_it_is_back_bot
     lab.server.kill();
     for one in [&leader, &other] {
         let said = hears(one, "ready", false);
-        assert!(
-            said.starts_with("CalicoDatastore: ") && said.contains("connect to the Kubernetes API"),
-            "{said}"
-        );
+        // No connection, or no answer in time: a killed server's connections take a moment to be gone.
+        assert!(said.starts_with("CalicoDatastore: datastore unavailable: "), "{said}");
     }
     leader.says("the lead is lost");
     for one in [&leader, &other] {
