@@ -63,7 +63,7 @@ struct Cluster {
 impl Cluster {
     fn start(directory: &Path, arguments: &[&str]) -> Cluster {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let start = server::Start { directory: directory.to_owned(), arguments };
+        let start = server::Start { directory: directory.to_owned(), arguments, ..Default::default() };
         let server = server::Server::start(start).expect("kube-apiserver starts");
         server.kubectl(&["apply", "-f", "-"], raw::CRD).expect("the kind is taken");
         let established = ["wait", "--for=condition=Established", "--timeout=60s"];

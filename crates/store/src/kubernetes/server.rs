@@ -1,4 +1,4 @@
-//! A Kubernetes API of one's own, for tests and benchmarks: etcd and kube-apiserver on this machine's loopback, killed when
+//! A Kubernetes API of one's own, for tests and benchmarks: etcd and kube-apiserver on this machine's loopback, as a rule, killed when
 //! dropped. `kube-lab/` builds them; only what is started here is ever stopped, by its process id.
 
 use std::ffi::OsString;
@@ -32,6 +32,14 @@ pub struct Start {
     pub directory: PathBuf,
     /// More arguments for kube-apiserver, for example `--watch-cache=false`.
     pub arguments: Vec<String>,
+    /// Where it listens if others than this machine's (network namespace's) processes are to reach it.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl Start {
+    fn address(&self) -> Ipv4Addr {
+        self.address.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
 }
 
 /// A running API server with its etcd.
@@ -83,7 +91,7 @@ impl Server {
                 ));
             }
         }
-        let mut port = free_port()?;
+        let mut port = free_port(start.address())?;
         let child = run(&start, &etcd, port)?;
         let mut server = Server { start, etcd, child, port };
         for _ in 0..ATTEMPTS {
@@ -91,7 +99,7 @@ impl Server {
                 Err(Error::Unavailable { cause, .. }) if cause.contains("in use") => {}
                 outcome => return outcome.map(|()| server),
             }
-            port = free_port()?;
+            port = free_port(server.start.address())?;
             server.child = run(&server.start, &server.etcd, port)?;
             server.port = port;
         }
@@ -164,9 +172,10 @@ impl Server {
         let since = Instant::now();
         let kubeconfig = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: own\n\
-             clusters: [{{name: own, cluster: {{server: \"https://127.0.0.1:{}\", certificate-authority: \"{}\"}}}}]\n\
+             clusters: [{{name: own, cluster: {{server: \"https://{}:{}\", certificate-authority: \"{}\"}}}}]\n\
              users: [{{name: admin, user: {{token: {TOKEN}}}}}]\n\
              contexts: [{{name: own, context: {{cluster: own, user: admin}}}}]\n",
+            self.start.address(),
             self.port,
             certificate.display(),
         );
@@ -206,8 +215,8 @@ pub fn options(kubeconfig: &Path) -> Result<Options> {
     super::kubeconfig::read(&[kubeconfig.to_owned()], None)
 }
 
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+fn free_port(address: Ipv4Addr) -> Result<u16> {
+    let listener = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
     listener
         .map(|address| address.port())
         .map_err(|error| Error::unavailable("find a port for kube-apiserver", error))
@@ -236,12 +245,14 @@ fn run(start: &Start, etcd: &etcd::Server, port: u16) -> Result<Child> {
         let hint = if missing { "; kube-lab/build-kube.sh builds it" } else { "" };
         Error::unavailable(format!("start {}", program.display()), format!("{error}{hint}"))
     };
-    let Start { directory, arguments } = start;
+    let Start { directory, arguments, .. } = start;
+    let address = start.address();
     let log = File::create(log(directory)).map_err(failed)?;
     let mut command = Command::new(&program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.args(["--etcd-servers", &etcd.endpoint().to_string(), "--bind-address=127.0.0.1"]);
-    command.args(["--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--secure-port"]);
+    command.args(["--etcd-servers", &etcd.endpoint().to_string(), "--endpoint-reconciler-type=none"]);
+    command.arg(format!("--bind-address={address}")).arg(format!("--advertise-address={address}"));
+    command.arg("--secure-port");
     command.arg(port.to_string()).arg("--cert-dir").arg(directory.join("certificates"));
     command.arg("--token-auth-file").arg(directory.join("tokens.csv"));
     for flag in ["--service-account-key-file", "--service-account-signing-key-file"] {

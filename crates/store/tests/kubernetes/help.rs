@@ -20,7 +20,9 @@ impl Api {
     pub fn start(arguments: &[&str]) -> Api {
         let directory = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let server = Server::start(Start { directory: directory.path().join("api"), arguments }).unwrap();
+        let server =
+            Server::start(Start { directory: directory.path().join("api"), arguments, ..Start::default() })
+                .unwrap();
         Api { server, directory }
     }
 

@@ -34,6 +34,7 @@ impl Lab {
             directory: directory.path().join("api"),
             // As it must be wherever a node agent runs as a pod.
             arguments: vec!["--allow-privileged=true".to_owned()],
+            ..Start::default()
         };
         let lab = Lab { server: Server::start(start).unwrap(), directory };
         lab.kubectl(&["apply", "--server-side", "-f", &format!("{DEPLOY}/crds.yaml")], "");

@@ -1,4 +1,4 @@
-//! Nodes with agents and pods, all objects in one store.
+//! Nodes with agents and pods, all objects in one store: a file, or a Kubernetes API.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tortie_lab::{Lab, Role};
 use tortie_netlink::rtnetlink::{Route, RouteFilter};
 use tortie_netlink::{Namespace, Rtnetlink};
+use tortie_store::kubernetes::server::Server;
 
 /// What the agent's routes have as their protocol.
 pub const OURS: u8 = 80;
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Nodes `node0`, `node1`... at 192.168.77.11, .12... Everything goes with it.
 pub struct Cluster {
+    /// The Kubernetes API in which the objects are, if not in a file; it runs in the namespace of the lab's last host.
+    pub api: Option<Server>,
     pub lab: Lab,
     files: tempfile::TempDir,
     agents: Vec<Option<u32>>,
@@ -28,15 +31,20 @@ pub struct Cluster {
 impl Cluster {
     /// Nodes whose agents run not yet. `pools` is YAML.
     pub fn new(nodes: usize, pools: &str) -> Self {
+        let cluster = Self::empty(nodes);
+        cluster.apply(pools);
+        cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
+        cluster
+    }
+
+    /// Nodes, and a store without objects.
+    pub fn empty(nodes: usize) -> Self {
         let mut lab = Lab::create().unwrap();
         for node in 0..nodes {
             lab.add_host(&format!("node{node}"), Role::Node).unwrap();
         }
         let files = tempfile::tempdir().unwrap();
-        let cluster = Self { lab, files, agents: vec![None; nodes], variables: vec![Vec::new(); nodes] };
-        cluster.apply(pools);
-        cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
-        cluster
+        Self { api: None, lab, files, agents: vec![None; nodes], variables: vec![Vec::new(); nodes] }
     }
 
     /// The same, with all agents running and ready.
@@ -50,9 +58,12 @@ impl Cluster {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tortie"));
         command
             .args(arguments)
-            .env("TORTIE_DATABASE", self.files.path().join("db"))
             .env("TORTIE_SOCKET", self.files.path().join(format!("sock{node}")))
             .env("NODENAME", format!("node{node}"));
+        match &self.api {
+            None => command.env("TORTIE_DATABASE", self.files.path().join("db")),
+            Some(api) => command.env("DATASTORE_TYPE", "kubernetes").env("KUBECONFIG", api.kubeconfig()),
+        };
         command
     }
 
@@ -72,6 +83,11 @@ impl Cluster {
     pub fn kill(&mut self, node: usize) {
         let pid = self.agents[node].take().unwrap();
         self.lab.host_mut(node).stop(pid, Signal::SIGKILL).unwrap();
+    }
+
+    /// A folder that goes with it.
+    pub fn files(&self) -> &std::path::Path {
+        self.files.path()
     }
 
     fn log_path(&self, node: usize) -> std::path::PathBuf {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cluster;
+mod kube;
 mod outside;
 mod ports;
 mod stream;
