@@ -8,6 +8,7 @@ mod cut;
 mod faults;
 mod kube;
 mod kube_beside;
+mod kube_kinds;
 mod kube_ports;
 mod kube_start;
 mod machine;
