@@ -5,5 +5,7 @@
 mod endpoints;
 mod faults;
 mod help;
+mod programs;
+mod quiet;
 mod reports;
 mod settings;
