@@ -361,23 +361,7 @@ impl<'a> Work<'a> {
             // Memory has no free address left; the store may.
             self.look_up_claims(true).await;
         }
-        for _ in 0..ATTEMPTS {
-            let block = self.new_block().await?;
-            let found = block.record.free(&self.view.reservations);
-            if found >= free {
-                self.owned += 1;
-                return Ok(block);
-            }
-            // Others of this host may have taken its last address since it was chosen; then another is chosen.
-            if found > 0 || block.record.is_empty() {
-                return Err(Stop::Error(Error::TooFewFree {
-                    block: block.record.cidr,
-                    free: found,
-                    wanted: free,
-                }));
-            }
-        }
-        Err(Stop::Error(Error::Retries))
+        self.new_block(free).await.inspect(|_| self.owned += 1)
     }
 
     async fn look_at(&mut self, cidr: IpNet, listed: Stored<Claim>, free: u32) -> Option<Stored<Arc<Block>>> {
@@ -408,12 +392,22 @@ impl<'a> Work<'a> {
         block
     }
 
-    async fn new_block(&self) -> Result<Stored<Arc<Block>>, Stop> {
+    async fn new_block(&self, free: u32) -> Result<Stored<Arc<Block>>, Stop> {
         for _ in 0..ATTEMPTS {
             let cidr = self.find_new_block().await.ok_or(Stop::NoFreeBlocks)?;
             for _ in 0..ATTEMPTS {
                 match self.claimant().claim(cidr).await {
-                    Ok(block) => return Ok(self.collected(block)),
+                    Ok(block) => {
+                        let block = self.collected(block);
+                        let found = block.record.free(&self.view.reservations);
+                        // Others of this host may have filled it since it was chosen; then another is.
+                        if found == 0 && !block.record.is_empty() {
+                            break;
+                        }
+                        let cidr = block.record.cidr;
+                        let too_few = Error::TooFewFree { block: cidr, free: found, wanted: free };
+                        return if found < free { Err(Stop::Error(too_few)) } else { Ok(block) };
+                    }
                     Err(NotClaimed::Refused) => {}
                     Err(NotClaimed::Taken) => break,
                 }
